@@ -1,0 +1,301 @@
+package proc
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"etcd2/test/wire"
+)
+
+// Options say how a member is started. The zero value is a fresh member.
+type Options struct {
+	Dir   string   // data directory; a new one below the test's temporary directory
+	Flags []string // further flags, for any server
+	Own   []string // further flags that only our server knows
+	Env   []string // further variables, NAME=value
+}
+
+// Member is one server process and its place. It belongs to one goroutine; only
+// Log may be called from others.
+type Member struct {
+	Client string // host:port of the client API
+	Peer   string // host:port of the peer API
+	Dir    string // data directory
+
+	opts Options
+	cmd  *exec.Cmd
+	log  *logBuffer
+	done chan struct{} // closed when the process has ended; then state is set
+}
+
+// startTries bounds how often a start is repeated because another program took a
+// port between its choice and its use.
+const startTries = 5
+
+// startPatience is how long a member may take to serve. It is generous: a test
+// machine may be busy, and nothing waits for it in a good run.
+const startPatience = 60 * time.Second
+
+// Start runs a member and waits until it serves clients. The test ends with the
+// member's log when it fails.
+func Start(t testing.TB, o Options) *Member {
+	t.Helper()
+	m := New(t, o)
+	for try := 1; ; try++ {
+		err := m.Begin()
+		if err == nil {
+			err = m.WaitReady(startPatience)
+		}
+		if err == nil {
+			return m
+		}
+		if try == startTries || !m.portTaken() {
+			t.Fatalf("%v\n%s", err, m.Log())
+		}
+		m.choosePorts(t)
+	}
+}
+
+// New prepares a member and starts nothing.
+func New(t testing.TB, o Options) *Member {
+	t.Helper()
+	m := &Member{Dir: o.Dir, opts: o, log: new(logBuffer)}
+	if m.Dir == "" {
+		m.Dir = filepath.Join(t.TempDir(), "data")
+	}
+	m.choosePorts(t)
+	t.Cleanup(func() {
+		m.Kill()
+		if t.Failed() {
+			t.Logf("log of the server on %s:\n%s", m.Client, m.Log())
+		}
+	})
+	return m
+}
+
+// choosePorts takes two ports that are free at this moment.
+func (m *Member) choosePorts(t testing.TB) {
+	t.Helper()
+	var ls [2]net.Listener
+	for i := range ls {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		ls[i] = l
+	}
+	m.Client, m.Peer = ls[0].Addr().String(), ls[1].Addr().String()
+	for _, l := range ls {
+		_ = l.Close()
+	}
+}
+
+// URL returns the base URL of the client API.
+func (m *Member) URL() string { return "http://" + m.Client }
+
+// args is the command line.
+func (m *Member) args() []string {
+	args := []string{
+		"--name", "n1",
+		"--data-dir", m.Dir,
+		"--listen-client-urls", "http://" + m.Client,
+		"--advertise-client-urls", "http://" + m.Client,
+		"--listen-peer-urls", "http://" + m.Peer,
+		"--initial-advertise-peer-urls", "http://" + m.Peer,
+		"--initial-cluster", "n1=http://" + m.Peer,
+	}
+	args = append(args, m.opts.Flags...)
+	if Foreign() {
+		return append(args, strings.Fields(os.Getenv("TEST_ETCD_FLAGS"))...)
+	}
+	return append(args, m.opts.Own...)
+}
+
+// Begin starts the process and does not wait for it to serve.
+func (m *Member) Begin() error {
+	bin, err := Binary()
+	if err != nil {
+		return err
+	}
+	cmd := exec.Command(bin, m.args()...)
+	cmd.Dir = filepath.Dir(m.Dir)
+	cmd.Env = environ(m.opts.Env)
+	cmd.Stdout, cmd.Stderr = m.log, m.log
+	cmd.SysProcAttr = childAttr()
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	m.cmd, m.done = cmd, make(chan struct{})
+	go func(done chan struct{}) {
+		_ = cmd.Wait() // the state tells how it ended
+		close(done)
+	}(m.done)
+	return nil
+}
+
+// Pid returns the process id of the running member.
+func (m *Member) Pid() int { return m.cmd.Process.Pid }
+
+// Ended returns a channel that is closed when the process has ended.
+func (m *Member) Ended() <-chan struct{} { return m.done }
+
+// Signal sends a signal to the process.
+func (m *Member) Signal(s os.Signal) error { return m.cmd.Process.Signal(s) }
+
+// Kill ends the process at once, without a chance to tidy up. A member that does
+// not run is left alone.
+func (m *Member) Kill() {
+	if m.cmd == nil {
+		return
+	}
+	_ = m.cmd.Process.Kill()
+	<-m.done
+}
+
+// Wait waits for the process to end and returns its state.
+func (m *Member) Wait(within time.Duration) (*os.ProcessState, error) {
+	t := time.NewTimer(within)
+	defer t.Stop()
+	select {
+	case <-m.done:
+		return m.cmd.ProcessState, nil
+	case <-t.C:
+		return nil, fmt.Errorf("the server did not end within %v", within)
+	}
+}
+
+// Stop ends the process in an orderly way.
+func (m *Member) Stop(within time.Duration) (*os.ProcessState, error) {
+	if err := m.Signal(syscall.SIGTERM); err != nil {
+		return nil, err
+	}
+	return m.Wait(within)
+}
+
+// Restart starts the member again on the same data and ports and waits until it
+// serves.
+func (m *Member) Restart() error {
+	for try := 1; ; try++ {
+		err := m.Begin()
+		if err == nil {
+			err = m.WaitReady(startPatience)
+		}
+		if err == nil || try == startTries || !m.portTaken() {
+			return err
+		}
+	}
+}
+
+// portTaken reports whether the process ended because a port was in use.
+func (m *Member) portTaken() bool {
+	select {
+	case <-m.done:
+		return strings.Contains(m.Log(), "address already in use")
+	default:
+		return false
+	}
+}
+
+// Log returns what the process has written so far, over all its starts.
+func (m *Member) Log() string { return m.log.String() }
+
+// WaitReady waits until the member has published itself and serves: the cluster
+// version is decided, the machine list is not empty, and the etcd index is known.
+func (m *Member) WaitReady(within time.Duration) error {
+	deadline := time.Now().Add(within)
+	tick := time.NewTicker(pollEvery)
+	defer tick.Stop()
+	var last error
+	for time.Now().Before(deadline) {
+		last = m.ready()
+		select {
+		case <-m.done:
+			return fmt.Errorf("the server ended with %v before it served", m.cmd.ProcessState)
+		default:
+		}
+		if last == nil {
+			return nil
+		}
+		<-tick.C
+	}
+	return fmt.Errorf("the server did not serve within %v: %w", within, last)
+}
+
+// pollEvery is the pause between looks at a condition outside this process.
+const pollEvery = 10 * time.Millisecond
+
+var errNotYet = errors.New("not ready yet")
+
+func (m *Member) ready() error {
+	_, version, err := wire.Do(m.Client, wire.Request{Method: "GET", Target: "/version"})
+	if err != nil {
+		return err
+	}
+	_, machines, err := wire.Do(m.Client, wire.Request{Method: "GET", Target: "/v2/machines"})
+	if err != nil {
+		return err
+	}
+	if bytes.Contains(version, []byte("not_decided")) || len(bytes.TrimSpace(machines)) == 0 {
+		return errNotYet
+	}
+	_, err = m.Index()
+	return err
+}
+
+// Index asks the member for its etcd index.
+func (m *Member) Index() (uint64, error) {
+	x, _, err := wire.Do(m.Client, wire.Request{Method: "GET", Target: "/v2/keys/"})
+	if err != nil {
+		return 0, err
+	}
+	if x.Status != 200 {
+		return 0, fmt.Errorf("GET /v2/keys/ = %d", x.Status)
+	}
+	v, _ := x.Value("X-Etcd-Index")
+	return strconv.ParseUint(v, 10, 64)
+}
+
+// SettledIndex returns the etcd index once it has stood still for a while.
+func (m *Member) SettledIndex(still time.Duration) (uint64, error) {
+	tick := time.NewTicker(pollEvery)
+	defer tick.Stop()
+	last, err := m.Index()
+	since := time.Now()
+	for err == nil && time.Since(since) < still {
+		<-tick.C
+		var now uint64
+		if now, err = m.Index(); now != last {
+			last, since = now, time.Now()
+		}
+	}
+	return last, err
+}
+
+// logBuffer collects the output of a process.
+type logBuffer struct {
+	mu sync.Mutex // guards b
+	b  bytes.Buffer
+}
+
+func (l *logBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *logBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
