@@ -1,0 +1,116 @@
+package raftnode
+
+import (
+	"errors"
+	"log/slog"
+	"time"
+
+	"go.etcd.io/raft/v3/raftpb"
+)
+
+// Errors a caller can act on.
+var (
+	// ErrNotLeader is returned when another member leads: ask that one.
+	ErrNotLeader = errors.New("raftnode: this member is not the leader")
+	// ErrStopped is returned once Run has ended.
+	ErrStopped = errors.New("raftnode: the member has stopped")
+	// ErrChangePending is returned when an earlier configuration change is not
+	// applied yet: try again once it is.
+	ErrChangePending = errors.New("raftnode: a configuration change is pending")
+	// ErrBusy is returned while more bytes than MaxUncommittedBytes wait for a
+	// quorum, or while leadership is being handed over.
+	ErrBusy = errors.New("raftnode: too much is waiting to be committed")
+	// ErrState is returned by New when the log and the checkpoint do not fit
+	// together, so that starting would lose acknowledged writes.
+	ErrState = errors.New("raftnode: the log does not fit the checkpoint")
+)
+
+// Config tunes a Node. A zero field takes the default named beside it.
+type Config struct {
+	ID       uint64        // this member; required
+	Tick     time.Duration // heartbeat period; 100ms
+	Election int           // ticks of silence before campaigning; 10
+	Logger   *slog.Logger  // discard
+
+	// What stays in memory and in the log behind a checkpoint, so that a slow
+	// follower catches up from entries and needs no snapshot. The smaller wins.
+	TailEntries uint64 // 5000
+	TailBytes   uint64 // 64 MiB
+
+	// MaxMessageBytes bounds the entries of one message to a follower. Large
+	// messages delay heartbeats on a slow link, small ones cost a header each.
+	MaxMessageBytes uint64 // 1 MiB
+	// MaxInflightMessages and MaxInflightBytes bound what is on its way to one
+	// follower and not acknowledged yet: the memory a dead follower can cost.
+	MaxInflightMessages int    // 512
+	MaxInflightBytes    uint64 // 16 MiB
+	// MaxUncommittedBytes bounds the leader's proposals that wait for a quorum;
+	// beyond it they wait in the inbox and the inbox pushes back on clients.
+	MaxUncommittedBytes uint64 // 64 MiB
+	// MaxApplyingBytes bounds what the applier was given and has not reported.
+	MaxApplyingBytes uint64 // 16 MiB
+	// MaxQueued and MaxQueuedBytes bound the proposals that wait in the inbox.
+	MaxQueued      int // 16384
+	MaxQueuedBytes int // 64 MiB
+
+	// OnSave, when set, is told how long each durable write of the log took and
+	// what it held. It is called by the goroutine that writes and must be quick.
+	OnSave func(took time.Duration, entries int, bytes int)
+	// OnDrop, when set, is told of every proposal that Propose took and that will
+	// not enter the log because another member leads. It is called by the loop and
+	// must not block. A proposal that entered the log and was then overwritten by
+	// another leader is reported to nobody: its waiter's deadline ends it.
+	OnDrop func(data []byte, reason error)
+}
+
+func (c Config) withDefaults() Config {
+	c.Tick = or(c.Tick, 100*time.Millisecond)
+	c.Election = or(c.Election, 10)
+	c.TailEntries = or(c.TailEntries, 5000)
+	c.TailBytes = or(c.TailBytes, 64<<20)
+	c.MaxMessageBytes = or(c.MaxMessageBytes, 1<<20)
+	c.MaxInflightMessages = or(c.MaxInflightMessages, 512)
+	c.MaxInflightBytes = max(or(c.MaxInflightBytes, 16<<20), c.MaxMessageBytes)
+	c.MaxUncommittedBytes = or(c.MaxUncommittedBytes, 64<<20)
+	c.MaxApplyingBytes = or(c.MaxApplyingBytes, 16<<20)
+	c.MaxQueued = or(c.MaxQueued, 16384)
+	c.MaxQueuedBytes = or(c.MaxQueuedBytes, 64<<20)
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	return c
+}
+
+func or[T comparable](v, fallback T) T {
+	var zero T
+	if v == zero {
+		return fallback
+	}
+	return v
+}
+
+// State is what a member finds on its disk when it starts.
+type State struct {
+	Hard    *raftpb.HardState // term, vote and commit as last saved; nil for a new member
+	Conf    *raftpb.ConfState // the members as of Applied; nil when the log is to tell
+	Entries []*raftpb.Entry   // the log
+
+	PrevIndex, PrevTerm  uint64 // predecessor of Entries[0]; 0 for a log from the beginning
+	Applied, AppliedTerm uint64 // position of the checkpoint; may lie inside Entries, or beyond them
+}
+
+// Log keeps entries on disk. *wal.Log satisfies it.
+type Log interface {
+	// Save makes the hard state (nil when unchanged) and the entries durable
+	// before it returns. Entries may overwrite a suffix of the log.
+	Save(hard *raftpb.HardState, entries []*raftpb.Entry) error
+	// Restart forgets all entries but not the hard state; the log goes on behind
+	// (index, term), the position of a checkpoint received from another member.
+	Restart(index, term uint64) error
+}
+
+// Sender hands messages to peers. It never blocks: raft retries what is lost.
+// Messages are immutable once handed over.
+type Sender interface {
+	Send(ms []*raftpb.Message)
+}

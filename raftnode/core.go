@@ -1,0 +1,493 @@
+package raftnode
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"fmt"
+	"slices"
+
+	"go.etcd.io/raft/v3"
+	"go.etcd.io/raft/v3/raftpb"
+	"google.golang.org/protobuf/proto"
+)
+
+// Core is one raft member without goroutine, clock or I/O. Time comes in with
+// Tick, the network with Step, the disk with Saved, the state machine with
+// Applied; what is to be done about it comes out of Work. Equal inputs give
+// equal outputs, but for what is drawn from crypto/rand: election timeouts and
+// the mark on read rounds.
+//
+// One goroutine at a time calls its methods, Compact excepted.
+type Core struct {
+	cfg Config
+	rn  *raft.RawNode
+	mem *storage
+
+	conf               *raftpb.ConfState
+	sole               bool // the only voter
+	alone              bool // the only member
+	term, vote, commit uint64
+	applied            uint64
+	lead               uint64
+	role               raft.StateType
+	committedTerm      uint64 // the last term in which this member, as leader, saw an entry of that term committed
+	uncommitted        uint64 // bytes proposed in this leadership and not applied yet
+	reads              rounds
+	responses          []*raftpb.Message // for other members, due with the next Work
+}
+
+// Work is what a Core wants done. Every part may be empty.
+type Work struct {
+	Send   []*raftpb.Message // to other members, now: none of it waits for the disk
+	Append *Append           // for the Writer, in order
+	Apply  *Committed        // for the applier, in order
+	Reads  []Read            // answered read rounds
+}
+
+// Append is one step of the log: what to make durable, and what raft wants
+// delivered once it is.
+type Append struct {
+	Hard      *raftpb.HardState // nil when unchanged
+	Entries   []*raftpb.Entry
+	Snapshot  *raftpb.Snapshot // to be installed by the applier first; nil mostly
+	Responses []*raftpb.Message
+}
+
+// Committed is the applier's share: entries to apply in order, or a snapshot
+// that takes the place of all that was applied before.
+type Committed struct {
+	Entries  []*raftpb.Entry
+	Snapshot *raftpb.Snapshot
+
+	responses []*raftpb.Message
+	installed chan struct{} // closed by Node.Applied; nil without Snapshot
+}
+
+// NewCore makes a member from what its disk holds, and the Writer that belongs
+// to it. When the checkpoint is ahead of the log, as after a crash between the
+// installation of a snapshot and the restart of the log, the log is restarted
+// here. Errors are ErrState, or come from the log.
+func NewCore(cfg Config, st State, log Log) (*Core, *Writer, error) {
+	cfg = cfg.withDefaults()
+	mem, restart, err := st.storage()
+	if err != nil {
+		return nil, nil, err
+	}
+	if restart {
+		if err := log.Restart(st.Applied, st.AppliedTerm); err != nil {
+			return nil, nil, fmt.Errorf("raftnode: restart the log at the checkpoint: %w", err)
+		}
+		if err := log.Save(mem.hard, nil); err != nil {
+			return nil, nil, fmt.Errorf("raftnode: restart the log at the checkpoint: %w", err)
+		}
+	}
+	rn, err := raft.NewRawNode(&raft.Config{
+		ID:                        cfg.ID,
+		ElectionTick:              cfg.Election,
+		HeartbeatTick:             1,
+		Storage:                   mem,
+		Applied:                   st.Applied,
+		AsyncStorageWrites:        true,
+		MaxSizePerMsg:             cfg.MaxMessageBytes,
+		MaxCommittedSizePerReady:  cfg.MaxApplyingBytes,
+		MaxUncommittedEntriesSize: cfg.MaxUncommittedBytes,
+		MaxInflightMsgs:           cfg.MaxInflightMessages,
+		MaxInflightBytes:          cfg.MaxInflightBytes,
+		CheckQuorum:               true,
+		PreVote:                   true,
+		ReadOnlyOption:            raft.ReadOnlySafe,
+		Logger:                    raftLogger{cfg.Logger},
+		// A write is stamped by the leader that proposes it and forwarded once, by
+		// the server, which can then tell the client what became of it. Raft's own
+		// forwarding would lose proposals without a word.
+		DisableProposalForwarding: true,
+		StepDownOnRemoval:         true,
+	})
+	if err != nil {
+		return nil, nil, fmt.Errorf("raftnode: %w", err)
+	}
+	c := &Core{
+		cfg:     cfg,
+		rn:      rn,
+		mem:     mem,
+		term:    mem.hard.GetTerm(),
+		vote:    mem.hard.GetVote(),
+		commit:  mem.hard.GetCommit(),
+		applied: st.Applied,
+		reads:   newRounds(cfg.Election),
+	}
+	c.setConf(mem.snapshot.GetConfState())
+	w := &Writer{log: log, mem: mem, onSave: cfg.OnSave, saved: mem.hard}
+	return c, w, nil
+}
+
+// storage checks a state and makes of it what raft reads. restart tells that
+// the log does not reach the checkpoint, or contradicts it, and must begin anew.
+func (st State) storage() (mem *storage, restart bool, err error) {
+	last := st.PrevIndex + uint64(len(st.Entries))
+	hard := &raftpb.HardState{
+		Term:   new(st.Hard.GetTerm()),
+		Vote:   new(st.Hard.GetVote()),
+		Commit: new(max(st.Hard.GetCommit(), st.Applied)), // what was applied was committed
+	}
+	mem = &storage{
+		hard:      hard,
+		prevIndex: st.PrevIndex,
+		prevTerm:  st.PrevTerm,
+		entries:   st.Entries,
+		snapshot: &raftpb.SnapshotMetadata{
+			Index:     new(st.Applied),
+			Term:      new(st.AppliedTerm),
+			ConfState: raftpb.EnsureConfState(proto.CloneOf(st.Conf)),
+		},
+	}
+	switch {
+	case st.Applied < st.PrevIndex:
+		return nil, false, fmt.Errorf("%w: checkpoint at %d, log begins behind %d", ErrState, st.Applied, st.PrevIndex)
+	case st.Applied > 0 && st.AppliedTerm == 0:
+		return nil, false, fmt.Errorf("%w: checkpoint at %d has no term", ErrState, st.Applied)
+	case hard.GetTerm() < st.AppliedTerm:
+		return nil, false, fmt.Errorf("%w: checkpoint of term %d, log of term %d", ErrState, st.AppliedTerm, hard.GetTerm())
+	}
+	term, err := mem.Term(st.Applied)
+	if st.Applied > 0 && (err != nil || term != st.AppliedTerm) {
+		mem.restart(mem.snapshot)
+		hard.Commit = new(st.Applied)
+		return mem, true, nil
+	}
+	if hard.GetCommit() > last {
+		return nil, false, fmt.Errorf("%w: committed up to %d, log ends at %d", ErrState, hard.GetCommit(), last)
+	}
+	return mem, false, nil
+}
+
+// Tick tells that a heartbeat period has passed.
+func (c *Core) Tick() {
+	c.rn.Tick()
+	c.reads.tick()
+}
+
+// Step takes a message of another member. Errors concern that message alone.
+func (c *Core) Step(m *raftpb.Message) error {
+	switch {
+	case raft.IsLocalMsg(m.GetType()), m.GetType() == raftpb.MsgProp:
+		return fmt.Errorf("raftnode: a %v cannot come from a peer", m.GetType())
+	case m.GetType() == raftpb.MsgReadIndex && !c.canAnswer():
+		// As the only voter raft would answer with a commit index that a restart
+		// may have set back behind acknowledged writes. The reader asks again.
+		return nil
+	}
+	return c.rn.Step(m)
+}
+
+// Propose adds entries to the log, all or none. The data are copied.
+// Errors are ErrNotLeader and ErrBusy.
+func (c *Core) Propose(data [][]byte) error {
+	if c.role != raft.StateLeader {
+		return ErrNotLeader
+	}
+	var size uint64
+	for _, d := range data {
+		size += uint64(len(d))
+	}
+	// Raft has the same limit; asking first keeps its warning out of the log.
+	if c.uncommitted > 0 && c.uncommitted+size > c.cfg.MaxUncommittedBytes {
+		return ErrBusy
+	}
+	entries := make([]raftpb.Entry, len(data))
+	m := &raftpb.Message{Type: raftpb.MsgProp.Enum(), From: new(c.cfg.ID), Entries: make([]*raftpb.Entry, len(data))}
+	for i, d := range data {
+		entries[i].Data = d
+		m.Entries[i] = &entries[i]
+	}
+	if err := c.rn.Step(m); err != nil {
+		return ErrBusy // leadership is being handed over
+	}
+	c.uncommitted += size
+	return nil
+}
+
+// ProposeConfChange adds a configuration change to the log. Errors are
+// ErrNotLeader, ErrBusy and ErrChangePending.
+func (c *Core) ProposeConfChange(cc raftpb.ConfChangeI) error {
+	if c.role != raft.StateLeader {
+		return ErrNotLeader
+	}
+	kind, data, err := raftpb.MarshalConfChange(cc)
+	if err != nil {
+		return fmt.Errorf("raftnode: encode configuration change: %w", err)
+	}
+	m := &raftpb.Message{
+		Type:    raftpb.MsgProp.Enum(),
+		From:    new(c.cfg.ID),
+		Entries: []*raftpb.Entry{{Type: kind.Enum(), Data: data}},
+	}
+	if err := c.rn.Step(m); err != nil {
+		return ErrBusy
+	}
+	if m.Entries[0].GetType() != kind { // raft put an empty entry in its place
+		return ErrChangePending
+	}
+	c.uncommitted += uint64(len(data))
+	return nil
+}
+
+// ApplyConfChange puts a committed configuration change into effect and returns
+// the configuration that results. A change the state machine refuses is not
+// passed here.
+func (c *Core) ApplyConfChange(cc raftpb.ConfChangeI) *raftpb.ConfState {
+	c.setConf(c.rn.ApplyConfChange(cc))
+	return c.conf
+}
+
+func (c *Core) setConf(conf *raftpb.ConfState) {
+	c.conf = conf
+	c.sole = slices.Equal(conf.GetVoters(), []uint64{c.cfg.ID}) && len(conf.GetVotersOutgoing()) == 0
+	c.alone = c.sole && len(conf.GetLearners()) == 0
+}
+
+// Saved reports that an Append is durable, with the responses the Writer gave.
+func (c *Core) Saved(responses []*raftpb.Message) {
+	for _, m := range responses {
+		if m.GetTo() != c.cfg.ID {
+			c.responses = append(c.responses, m)
+			continue
+		}
+		if index := m.GetSnapshot().GetMetadata().GetIndex(); index > 0 {
+			c.applied = max(c.applied, index)
+			c.setConf(m.GetSnapshot().GetMetadata().GetConfState())
+		}
+		c.step(m)
+	}
+}
+
+// Applied reports that the state machine has taken in a Committed.
+func (c *Core) Applied(done Committed) {
+	for _, m := range done.responses {
+		entries := m.GetEntries()
+		for _, e := range entries {
+			c.uncommitted -= min(c.uncommitted, uint64(len(e.GetData())))
+		}
+		c.applied = entries[len(entries)-1].GetIndex()
+		c.step(m)
+	}
+}
+
+// step feeds a response that raft itself has written. Those that a new
+// configuration has made meaningless are ignored, as if lost on the way.
+func (c *Core) step(m *raftpb.Message) {
+	if err := c.rn.Step(m); err != nil {
+		c.cfg.Logger.Debug("raft ignored its own response", "type", m.GetType().String(), "error", err)
+	}
+}
+
+// Campaign asks for an election now.
+func (c *Core) Campaign() error { return c.rn.Campaign() }
+
+// TransferLeader hands leadership to another member, if this one leads. When the
+// other does not take over within an election timeout, this one goes on.
+func (c *Core) TransferLeader(to uint64) { c.rn.TransferLeader(to) }
+
+// ReportUnreachable tells that messages to a member were lost.
+func (c *Core) ReportUnreachable(id uint64) { c.rn.ReportUnreachable(id) }
+
+// ReportSnapshot tells whether a snapshot reached the member it was sent to.
+func (c *Core) ReportSnapshot(id uint64, ok bool) {
+	status := raft.SnapshotFinish
+	if !ok {
+		status = raft.SnapshotFailure
+	}
+	c.rn.ReportSnapshot(id, status)
+}
+
+// Compact notes that a checkpoint at index with this configuration is durable,
+// keeps the tail behind it, and returns up to where the log may be released.
+// It may be called from any goroutine.
+func (c *Core) Compact(index uint64, conf *raftpb.ConfState) (released uint64, err error) {
+	return c.mem.compact(index, raftpb.EnsureConfState(proto.CloneOf(conf)), c.cfg.TailEntries, c.cfg.TailBytes)
+}
+
+// Work returns what is to be done now. It returns false when nothing is, until
+// the next input.
+func (c *Core) Work() (Work, bool) {
+	c.campaignIfSole()
+	c.sendReads()
+	if !c.rn.HasReady() && len(c.responses) == 0 && !c.reads.hasAnswers() {
+		return Work{}, false
+	}
+	var w Work
+	w.Send, c.responses = c.responses, nil
+	rd := c.rn.Ready()
+	if rd.SoftState != nil {
+		c.setRole(rd.SoftState)
+	}
+	for _, m := range rd.Messages {
+		switch m.GetTo() {
+		case raft.LocalAppendThread:
+			w.Append = c.appendWork(m)
+		case raft.LocalApplyThread:
+			w.Apply = &Committed{Entries: m.GetEntries(), responses: m.GetResponses()}
+		default:
+			w.Send = append(w.Send, m)
+		}
+	}
+	c.noteCommit()
+	for _, s := range rd.ReadStates {
+		c.reads.answer(s.RequestCtx, s.Index)
+	}
+	w.Reads = c.reads.take()
+	return w, true
+}
+
+func (c *Core) appendWork(m *raftpb.Message) *Append {
+	a := &Append{Entries: m.GetEntries(), Snapshot: m.GetSnapshot(), Responses: m.GetResponses()}
+	if m.Term != nil { // raft sets all three or none
+		a.Hard = &raftpb.HardState{Term: m.Term, Vote: m.Vote, Commit: m.Commit}
+		c.term, c.vote, c.commit = m.GetTerm(), m.GetVote(), m.GetCommit()
+	}
+	return a
+}
+
+func (c *Core) setRole(s *raft.SoftState) {
+	if c.role != s.RaftState {
+		c.uncommitted = 0
+	}
+	if s.Lead != c.lead && s.Lead != raft.None {
+		c.reads.retry() // the old leader will not answer
+	}
+	c.role, c.lead = s.RaftState, s.Lead
+}
+
+// campaignIfSole spares the only voter the wait for an election timeout. Raft
+// refuses to campaign before committed configuration changes are applied.
+func (c *Core) campaignIfSole() {
+	if c.sole && c.role == raft.StateFollower && c.applied >= c.commit {
+		if err := c.rn.Campaign(); err != nil {
+			c.cfg.Logger.Debug("raft did not campaign", "error", err)
+		}
+	}
+}
+
+// noteCommit remembers that the leader has committed in its term. Before that
+// its commit index may lie behind writes that were already acknowledged.
+func (c *Core) noteCommit() {
+	if c.role != raft.StateLeader || c.committedTerm == c.term {
+		return
+	}
+	if term, err := c.mem.Term(c.commit); err == nil && term == c.term {
+		c.committedTerm = term
+	}
+}
+
+// canAnswer tells whether this member may, as the leader, tell a read index.
+// It is true of followers, which pass the question on.
+func (c *Core) canAnswer() bool {
+	return c.role != raft.StateLeader || c.committedTerm == c.term
+}
+
+// ReadIndex begins a read round and returns its number: a state that includes
+// everything up to the index in the answer includes every write acknowledged
+// before this call. It returns false while there is nobody to ask, or enough
+// rounds are under way; whoever waits then joins a later one.
+func (c *Core) ReadIndex() (round uint64, ok bool) {
+	if c.lead == raft.None || !c.canAnswer() || c.reads.full() {
+		return 0, false
+	}
+	return c.issue(), true
+}
+
+func (c *Core) issue() uint64 {
+	round, mark := c.reads.issue()
+	c.rn.ReadIndex(mark)
+	return round
+}
+
+// sendReads repeats the question when the answer is overdue.
+func (c *Core) sendReads() {
+	if c.reads.due && c.lead != raft.None && c.canAnswer() {
+		c.issue()
+	}
+}
+
+// Term is the current term, as far as it is in the hands of the Writer.
+func (c *Core) Term() uint64 { return c.term }
+
+// Commit is the highest index known to be committed.
+func (c *Core) Commit() uint64 { return c.commit }
+
+// Leader is the member that leads as far as this one knows; 0 when none does.
+func (c *Core) Leader() uint64 { return c.lead }
+
+// IsLeader tells whether this member leads as far as it knows.
+func (c *Core) IsLeader() bool { return c.role == raft.StateLeader }
+
+// Alone tells whether the group has no other member.
+func (c *Core) Alone() bool { return c.alone }
+
+// readable tells whether the commit index is a read index as it stands: nobody
+// else can commit, and nothing acknowledged lies beyond it.
+func (c *Core) readable() bool {
+	return c.sole && c.role == raft.StateLeader && c.committedTerm == c.term
+}
+
+// Conf is the configuration in effect. It is not to be changed.
+func (c *Core) Conf() *raftpb.ConfState { return c.conf }
+
+// Read is the answer to a read round and to all rounds before it.
+type Read struct{ Round, Index uint64 }
+
+// maxRounds bounds the read rounds under way: enough to hide the network's
+// delay, few enough that readers gather and share one.
+const maxRounds = 4
+
+// rounds numbers the read rounds of a member. A later round's answer serves
+// the earlier ones too: its index was read later, so it covers at least as much.
+type rounds struct {
+	nonce            [8]byte // tells answers to an earlier run of this member apart
+	issued, answered uint64
+	index            uint64 // of the answer not yet taken
+	taken            uint64
+	waited, patience int // ticks since the last question, until it is repeated
+	due              bool
+}
+
+func newRounds(election int) rounds {
+	r := rounds{patience: max(election/2, 2)}
+	rand.Read(r.nonce[:]) // never fails: crypto/rand crashes the process instead
+	return r
+}
+
+func (r *rounds) full() bool       { return r.issued-r.answered >= maxRounds }
+func (r *rounds) hasAnswers() bool { return r.taken < r.answered }
+
+func (r *rounds) retry() { r.due = r.answered < r.issued }
+
+func (r *rounds) tick() {
+	if r.waited++; r.waited >= r.patience {
+		r.retry()
+	}
+}
+
+func (r *rounds) issue() (round uint64, mark []byte) {
+	r.issued++
+	r.waited, r.due = 0, false
+	return r.issued, binary.LittleEndian.AppendUint64(r.nonce[:], r.issued)
+}
+
+func (r *rounds) answer(mark []byte, index uint64) {
+	if len(mark) != 16 || [8]byte(mark) != r.nonce {
+		return
+	}
+	round := binary.LittleEndian.Uint64(mark[8:])
+	if round > r.answered && round <= r.issued {
+		r.answered, r.index = round, index
+	}
+}
+
+func (r *rounds) take() []Read {
+	if !r.hasAnswers() {
+		return nil
+	}
+	r.taken = r.answered
+	return []Read{{Round: r.answered, Index: r.index}}
+}

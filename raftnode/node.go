@@ -1,0 +1,349 @@
+// Package raftnode runs one member of a raft group.
+//
+// A Core holds all decisions and does nothing by itself: no goroutine, no clock,
+// no I/O. A Node gives it those: one goroutine owns the Core and turns what
+// arrives into work, one writes the log. Committed entries leave through one
+// queue, in order and each once in a run; the state machine behind it belongs to
+// somebody else.
+//
+// What Committed delivers is durable on a quorum and in this member's own log.
+// A failed write of the log ends Run, and nothing that depended on it leaves the
+// member.
+package raftnode
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.etcd.io/raft/v3/raftpb"
+)
+
+// Node is one raft member at work. Its methods may be called from any
+// goroutine, before, during and after Run.
+type Node struct {
+	cfg    Config
+	log    *slog.Logger
+	core   *Core // the loop's; Compact may be called by others
+	writer *Writer
+	peers  Sender
+
+	inbox *inbox
+	// committed has capacity 1, so that the loop can leave a batch while the
+	// applier works on another; what does not fit waits in the loop's backlog,
+	// which raft bounds to MaxApplyingBytes. The loop closes it.
+	committed chan Committed
+	stopped   chan struct{} // closed when Run has ended
+
+	role    atomic.Pointer[role]
+	commit  atomic.Uint64
+	applied atomic.Uint64
+	backlog atomic.Int64 // entries that wait for the applier
+	unsaved atomic.Int64 // appends that wait for the writer
+}
+
+// New makes a member from what its disk holds. It starts nothing. Errors are
+// ErrState or come from the log.
+func New(cfg Config, st State, log Log, peers Sender) (*Node, error) {
+	cfg = cfg.withDefaults()
+	core, writer, err := NewCore(cfg, st, log)
+	if err != nil {
+		return nil, err
+	}
+	n := &Node{
+		cfg:       cfg,
+		log:       cfg.Logger,
+		core:      core,
+		writer:    writer,
+		peers:     peers,
+		inbox:     newInbox(),
+		committed: make(chan Committed, 1),
+		stopped:   make(chan struct{}),
+	}
+	n.role.Store(&role{name: "StateFollower", term: core.Term(), conf: core.Conf()})
+	n.commit.Store(core.Commit())
+	n.applied.Store(st.Applied)
+	return n, nil
+}
+
+// Run drives the member until ctx ends, then returns nil. It returns an error
+// only when the log can no longer be written. It is called once.
+func (n *Node) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	l := &loop{Node: n, queue: newQueue()}
+	var writing sync.WaitGroup
+	writing.Go(func() {
+		if err := n.write(ctx, l.queue); err != nil {
+			cancel(err)
+		}
+	})
+	err := l.run(ctx)
+	cancel(nil)
+	writing.Wait()
+	n.stop(l)
+	if cause := context.Cause(ctx); err == nil && errors.Is(cause, errWriter) {
+		err = cause
+	}
+	return err
+}
+
+// errWriter marks the end of a Run that could not write its log.
+var errWriter = errors.New("raftnode: the log cannot be written")
+
+func (n *Node) stop(l *loop) {
+	was := n.role.Load()
+	n.role.Store(&role{name: "StateFollower", term: was.term, conf: was.conf})
+	n.inbox.close()
+	for _, r := range l.asked {
+		r.readers.fail(ErrStopped)
+	}
+	close(n.stopped)
+	close(n.committed)
+}
+
+// loop is what Run's goroutine owns besides the Core.
+type loop struct {
+	*Node
+	queue   *queue // to the writer
+	turn    taken
+	held    [][]byte    // proposals that wait for a leader or for room in the log
+	spare   [][]byte    // for the next takeProposals
+	backlog []Committed // for the applier
+	asked   []asked
+}
+
+// asked are readers whose round is under way.
+type asked struct {
+	round   uint64
+	readers *readers
+}
+
+func (l *loop) run(ctx context.Context) error {
+	tick := time.NewTicker(l.cfg.Tick)
+	defer tick.Stop()
+	for {
+		if err := l.work(); err != nil {
+			return err
+		}
+		var out chan<- Committed // nil, which never proceeds, without backlog
+		var next Committed
+		if len(l.backlog) > 0 {
+			out, next = l.committed, l.backlog[0]
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+			l.core.Tick()
+		case <-l.inbox.wake:
+		case out <- next:
+			l.popBacklog()
+		}
+		l.drain()
+	}
+}
+
+// drain feeds the Core what has arrived.
+func (l *loop) drain() {
+	l.inbox.take(&l.turn)
+	for _, r := range l.turn.reports {
+		switch {
+		case r.install != nil:
+			l.backlog = append(l.backlog, Committed{Snapshot: r.install.snapshot, installed: r.install.done})
+		case r.saved != nil:
+			l.core.Saved(r.saved)
+		default:
+			l.core.Applied(r.applied)
+		}
+	}
+	for _, m := range l.turn.messages {
+		if err := l.core.Step(m); err != nil {
+			l.log.Debug("message refused", "type", m.GetType().String(), "from", m.GetFrom(), "error", err)
+		}
+	}
+	for _, f := range l.turn.calls {
+		f(l.core)
+	}
+}
+
+// maxBatchBytes bounds the proposals of one turn, so that one write of the log
+// stays short beside a disk's latency.
+const maxBatchBytes = 8 << 20
+
+// propose gives the Core the proposals of one turn as one. Without a leader, or
+// with a full log, they wait; when another member leads, they are dropped.
+func (l *loop) propose() {
+	if !l.core.IsLeader() && l.core.Leader() == 0 {
+		return
+	}
+	if len(l.held) == 0 {
+		l.held, l.spare = l.inbox.takeProposals(maxBatchBytes, l.spare), nil
+		l.turn.proposals = false
+	}
+	err := l.core.Propose(l.held)
+	if errors.Is(err, ErrBusy) {
+		return // the next turn tries again
+	}
+	if err != nil && l.cfg.OnDrop != nil {
+		for _, d := range l.held {
+			l.cfg.OnDrop(d, err)
+		}
+	}
+	l.spare, l.held = l.held, nil
+}
+
+// work carries out what the Core wants until it wants nothing more.
+func (l *loop) work() error {
+	for {
+		if l.turn.proposals || len(l.held) > 0 {
+			l.propose()
+		}
+		if l.turn.readers {
+			l.askReadIndex()
+		}
+		w, ok := l.core.Work()
+		if !ok {
+			l.publish()
+			return nil
+		}
+		if len(w.Send) > 0 {
+			l.peers.Send(w.Send)
+		}
+		l.publish()
+		for _, r := range w.Reads {
+			l.answer(r)
+		}
+		if w.Apply != nil {
+			l.apply(*w.Apply)
+		}
+		if w.Append != nil {
+			if err := l.append(*w.Append); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// append hands work to the writer. A member that is alone has nobody to keep
+// company while the disk works, and what arrives meanwhile becomes the next
+// batch; so it writes here and saves two changes of goroutine.
+func (l *loop) append(a Append) error {
+	if !l.core.Alone() || a.Snapshot != nil || !l.queue.idle() {
+		l.unsaved.Store(int64(l.queue.put(a)))
+		return nil
+	}
+	responses, err := l.writer.Save([]Append{a})
+	if err != nil {
+		return fmt.Errorf("%w: %w", errWriter, err)
+	}
+	l.core.Saved(responses)
+	return nil
+}
+
+func (l *loop) askReadIndex() {
+	if round, ok := l.core.ReadIndex(); ok {
+		l.asked = append(l.asked, asked{round, l.inbox.takeReaders()})
+		l.turn.readers = false
+	}
+}
+
+func (l *loop) answer(r Read) {
+	for len(l.asked) > 0 && l.asked[0].round <= r.Round {
+		l.asked[0].readers.answer(r.Index)
+		l.asked = l.asked[1:]
+	}
+}
+
+// apply leaves entries for the applier, together with those it has not come to.
+func (l *loop) apply(c Committed) {
+	l.Node.backlog.Add(int64(len(c.Entries)))
+	if last := len(l.backlog) - 1; last >= 0 && l.backlog[last].Snapshot == nil {
+		b := &l.backlog[last]
+		b.Entries = append(b.Entries, c.Entries...)
+		b.responses = append(b.responses, c.responses...)
+		return
+	}
+	if len(l.backlog) == 0 {
+		select {
+		case l.committed <- c:
+			return
+		default:
+		}
+	}
+	l.backlog = append(l.backlog, c)
+}
+
+func (l *loop) popBacklog() {
+	l.backlog[0] = Committed{}
+	l.backlog = l.backlog[1:]
+	if len(l.backlog) == 0 {
+		l.backlog = nil
+	}
+}
+
+// write is the writer's goroutine: everything queued, one write, one sync.
+func (n *Node) write(ctx context.Context, q *queue) error {
+	for {
+		batch := q.take(ctx)
+		if batch == nil {
+			return nil
+		}
+		for len(batch) > 0 {
+			var responses []*raftpb.Message
+			var err error
+			if batch[0].Snapshot != nil {
+				responses, err = n.install(ctx, batch[0])
+				batch = batch[1:]
+			} else {
+				k := untilSnapshot(batch)
+				responses, err = n.writer.Save(batch[:k])
+				batch = batch[k:]
+			}
+			if ctx.Err() != nil && err == nil {
+				return nil
+			}
+			if err != nil {
+				return fmt.Errorf("%w: %w", errWriter, err)
+			}
+			n.unsaved.Store(int64(q.done()))
+			if len(responses) > 0 {
+				n.inbox.putReport(report{saved: responses})
+			}
+		}
+	}
+}
+
+func untilSnapshot(batch []Append) int {
+	for i, a := range batch {
+		if a.Snapshot != nil {
+			return i
+		}
+	}
+	return len(batch)
+}
+
+// install is a snapshot on its way: through the loop to the applier and back.
+type install struct {
+	snapshot *raftpb.Snapshot
+	done     chan struct{} // closed by Applied
+}
+
+// install waits for the applier to make the snapshot durable before it lets go
+// of the log: a crash in between finds either the old log or the checkpoint.
+func (n *Node) install(ctx context.Context, a Append) ([]*raftpb.Message, error) {
+	if err := n.writer.Prepare(a); err != nil {
+		return nil, err
+	}
+	in := &install{snapshot: a.Snapshot, done: make(chan struct{})}
+	n.inbox.putReport(report{install: in})
+	select {
+	case <-in.done:
+		return n.writer.Install(a)
+	case <-ctx.Done():
+		return nil, nil
+	}
+}

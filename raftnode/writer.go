@@ -1,0 +1,115 @@
+package raftnode
+
+import (
+	"fmt"
+	"time"
+
+	"go.etcd.io/raft/v3/raftpb"
+)
+
+// Writer makes a Core's appends durable. It may run on a goroutine of its own,
+// one at a time; appends reach it in the order in which Work gave them.
+type Writer struct {
+	log    Log
+	mem    *storage
+	onSave func(took time.Duration, entries int, bytes int)
+	saved  *raftpb.HardState // last durable
+	latest *raftpb.HardState // differs from saved in commit only, or nil
+}
+
+// Save makes appends without snapshot durable in one write and returns the
+// responses that raft may now have. After an error nothing more may be saved.
+//
+// A hard state that differs in its commit index alone waits for the next write:
+// raft promises nobody to remember it, and learns it again from the leader.
+func (w *Writer) Save(batch []Append) (responses []*raftpb.Message, err error) {
+	hard := w.latest
+	var entries []*raftpb.Entry
+	for _, a := range batch {
+		if a.Snapshot != nil {
+			panic("raftnode: a snapshot is installed, not saved")
+		}
+		if a.Hard != nil {
+			hard = a.Hard
+		}
+		entries = merge(entries, a.Entries)
+		responses = append(responses, a.Responses...)
+	}
+	if len(entries) == 0 && (hard.GetTerm() == w.saved.GetTerm() && hard.GetVote() == w.saved.GetVote() || hard == nil) {
+		w.latest = hard
+		return responses, nil
+	}
+	if err := w.write(hard, entries); err != nil {
+		return nil, err
+	}
+	w.mem.append(entries)
+	return responses, nil
+}
+
+// merge joins two runs of entries; the later one wins where they overlap.
+func merge(a, b []*raftpb.Entry) []*raftpb.Entry {
+	switch {
+	case len(b) == 0:
+		return a
+	case len(a) == 0:
+		return b
+	}
+	first, next := a[0].GetIndex(), b[0].GetIndex()
+	if next <= first {
+		return b
+	}
+	keep := min(next-first, uint64(len(a)))
+	return append(a[:keep:keep], b...)
+}
+
+// Prepare is the first half of installing the snapshot of an append: the term
+// and vote it came with become durable. Then the applier installs the snapshot,
+// and only when that is durable, Install lets go of the log.
+func (w *Writer) Prepare(a Append) error {
+	if a.Hard == nil {
+		return nil
+	}
+	// The commit index lies beyond the end of the log until Install.
+	return w.write(&raftpb.HardState{Term: a.Hard.Term, Vote: a.Hard.Vote, Commit: w.saved.Commit}, nil)
+}
+
+// Install restarts the log behind the snapshot of an append, which the applier
+// has made durable, saves the rest, and returns the responses.
+func (w *Writer) Install(a Append) (responses []*raftpb.Message, err error) {
+	meta := a.Snapshot.GetMetadata()
+	if err := w.log.Restart(meta.GetIndex(), meta.GetTerm()); err != nil {
+		return nil, fmt.Errorf("raftnode: restart the log: %w", err)
+	}
+	hard := a.Hard
+	if hard == nil {
+		hard = &raftpb.HardState{Term: w.saved.Term, Vote: w.saved.Vote, Commit: meta.Index}
+	}
+	w.mem.restart(meta)
+	if err := w.write(hard, a.Entries); err != nil {
+		return nil, err
+	}
+	w.mem.append(a.Entries)
+	return a.Responses, nil
+}
+
+func (w *Writer) write(hard *raftpb.HardState, entries []*raftpb.Entry) error {
+	var start time.Time
+	if w.onSave != nil {
+		start = time.Now()
+	}
+	if err := w.log.Save(hard, entries); err != nil {
+		return fmt.Errorf("raftnode: save the log: %w", err)
+	}
+	if hard != nil {
+		w.saved = hard
+	}
+	w.latest = nil
+	if w.onSave != nil {
+		bytes := 0
+		for _, e := range entries {
+			bytes += len(e.GetData())
+		}
+		w.onSave(time.Since(start), len(entries), bytes)
+	}
+	return nil
+}
