@@ -1,0 +1,175 @@
+package v2
+
+import (
+	"strconv"
+	"time"
+	"unicode/utf8"
+
+	"etcd2/store"
+)
+
+// appendEvent appends the JSON of an event and a newline. TTLs count from the
+// event's own time, so every member and every watcher sees the same bytes.
+func appendEvent(dst []byte, e *store.Event) []byte {
+	dst = appendAction(dst, e.Action)
+	dst = append(dst, `,"node":`...)
+	dst = appendNode(dst, e.Node, e.Now, !removes(e.Action))
+	if e.Prev != nil {
+		dst = append(dst, `,"prevNode":`...)
+		dst = appendNode(dst, e.Prev, e.Now, true)
+	}
+	return append(dst, "}\n"...)
+}
+
+// encodeEvent makes the bytes that all watchers of an event share.
+func encodeEvent(e *store.Event) []byte {
+	size := 200 + len(e.Node.Path) + len(e.Node.Value)
+	if e.Prev != nil {
+		size += 200 + len(e.Prev.Path) + len(e.Prev.Value)
+	}
+	return appendEvent(make([]byte, 0, size), e)
+}
+
+// removes reports whether the node of the event is gone, and has no value.
+func removes(a store.Action) bool {
+	return a == store.Delete || a == store.CompareAndDelete || a == store.Expire
+}
+
+// appendAction begins an event.
+func appendAction(dst []byte, a store.Action) []byte {
+	dst = append(dst, `{"action":"`...)
+	dst = append(dst, a.String()...)
+	return append(dst, '"')
+}
+
+// appendNode appends the JSON of a node without children. now is the moment
+// from which its TTL counts, in Unix nanoseconds.
+func appendNode(dst []byte, n *store.Node, now int64, withValue bool) []byte {
+	return closeNode(openNode(dst, n, now, withValue), n)
+}
+
+// openNode appends the members of a node that come before its children.
+func openNode(dst []byte, n *store.Node, now int64, withValue bool) []byte {
+	dst = append(dst, '{')
+	start := len(dst)
+	if len(n.Path) > len("/1") {
+		dst = append(dst, `"key":`...)
+		dst = appendString(dst, n.Path[len("/1"):])
+	}
+	switch {
+	case n.Dir:
+		dst = comma(dst, start)
+		dst = append(dst, `"dir":true`...)
+	case withValue:
+		dst = comma(dst, start)
+		dst = append(dst, `"value":`...)
+		dst = appendString(dst, n.Value)
+	}
+	if n.Expires != 0 {
+		dst = comma(dst, start)
+		dst = append(dst, `"expiration":"`...)
+		dst = time.Unix(0, n.Expires).UTC().AppendFormat(dst, time.RFC3339Nano)
+		dst = append(dst, '"')
+		if ttl := ttlSeconds(n.Expires - now); ttl != 0 {
+			dst = append(dst, `,"ttl":`...)
+			dst = strconv.AppendInt(dst, ttl, 10)
+		}
+	}
+	return dst
+}
+
+// closeNode appends the members of a node that come after its children. Only
+// the root has no indexes.
+func closeNode(dst []byte, n *store.Node) []byte {
+	if n.Modified != 0 {
+		dst = append(dst, `,"modifiedIndex":`...)
+		dst = strconv.AppendUint(dst, n.Modified, 10)
+	}
+	if n.Created != 0 {
+		dst = append(dst, `,"createdIndex":`...)
+		dst = strconv.AppendUint(dst, n.Created, 10)
+	}
+	return append(dst, '}')
+}
+
+// comma appends one unless the object that began at start is still empty.
+func comma(dst []byte, start int) []byte {
+	if len(dst) > start {
+		dst = append(dst, ',')
+	}
+	return dst
+}
+
+// ttlSeconds rounds the nanoseconds left up. What is overdue by less than a
+// second is 0, more is negative.
+func ttlSeconds(left int64) int64 {
+	s := left / int64(time.Second)
+	if left%int64(time.Second) > 0 {
+		s++
+	}
+	return s
+}
+
+const hexDigits = "0123456789abcdef"
+
+// plain marks the ASCII bytes that stand for themselves in a JSON string.
+var plain = func() (table [utf8.RuneSelf]bool) {
+	for b := byte(' '); b < utf8.RuneSelf; b++ {
+		table[b] = b != '"' && b != '\\' && b != '<' && b != '>' && b != '&'
+	}
+	return table
+}()
+
+// appendString appends s as a JSON string, escaped as encoding/json does it:
+// HTML's special characters, U+2028 and U+2029 as \u escapes, and the six
+// characters \ufffd for each byte that is not UTF-8.
+func appendString(dst []byte, s string) []byte {
+	dst = append(dst, '"')
+	start := 0 // of what has not been copied yet
+	for i := 0; i < len(s); {
+		b := s[i]
+		if b < utf8.RuneSelf {
+			if !plain[b] {
+				dst = append(dst, s[start:i]...)
+				dst = appendEscaped(dst, b)
+				start = i + 1
+			}
+			i++
+			continue
+		}
+		r, size := utf8.DecodeRuneInString(s[i:])
+		switch {
+		case r == utf8.RuneError && size == 1:
+			dst = append(dst, s[start:i]...)
+			dst = append(dst, `\ufffd`...)
+			start = i + size
+		case r == '\u2028' || r == '\u2029':
+			dst = append(dst, s[start:i]...)
+			dst = append(dst, `\u202`...)
+			dst = append(dst, hexDigits[r&0xf])
+			start = i + size
+		}
+		i += size
+	}
+	dst = append(dst, s[start:]...)
+	return append(dst, '"')
+}
+
+// appendEscaped appends the escape of one ASCII byte.
+func appendEscaped(dst []byte, b byte) []byte {
+	switch b {
+	case '"', '\\':
+		return append(dst, '\\', b)
+	case '\b':
+		return append(dst, `\b`...)
+	case '\f':
+		return append(dst, `\f`...)
+	case '\n':
+		return append(dst, `\n`...)
+	case '\r':
+		return append(dst, `\r`...)
+	case '\t':
+		return append(dst, `\t`...)
+	}
+	return append(dst, '\\', 'u', '0', '0', hexDigits[b>>4], hexDigits[b&0xf])
+}

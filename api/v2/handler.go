@@ -1,0 +1,167 @@
+// Package v2 speaks the etcd v2 protocol over HTTP.
+//
+// It owns what clients see: parameters and the order of their checks, paths,
+// JSON, headers and statuses. Everything behind that is a Server. The hot path,
+// a keys request, is made of functions over strings and bytes that do not know
+// net/http (parseKeys, the append functions of encode.go, listing), so that
+// another front end can stand beside the http.Handler.
+//
+// Whatever a client sends, only the subtree /1 of the store can be reached.
+package v2
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"etcd2/version"
+)
+
+// Config tunes a handler. A zero field takes the default named beside it.
+type Config struct {
+	Version      string          // "etcdserver" of /version; version.Server
+	CORS         []string        // origins that browsers may call from, "*" for all; none
+	Pprof        bool            // serve /debug/pprof
+	Metrics      *Metrics        // receives and shows the measurements; a new one
+	LogLevel     *slog.LevelVar  // moved by PUT /config/local/log; a new one
+	Stop         context.Context // when it ends, every watch is cut; never
+	WriteTimeout time.Duration   // one chunk of a watch or a long listing must leave within; 30s
+	ReadTimeout  time.Duration   // a request body must arrive within; 1m
+	Logger       *slog.Logger    // discard
+}
+
+func (c Config) withDefaults() Config {
+	if c.Version == "" {
+		c.Version = version.Server
+	}
+	if c.Metrics == nil {
+		c.Metrics = NewMetrics()
+	}
+	if c.LogLevel == nil {
+		c.LogLevel = new(slog.LevelVar)
+	}
+	if c.Stop == nil {
+		c.Stop = context.Background()
+	}
+	if c.WriteTimeout == 0 {
+		c.WriteTimeout = 30 * time.Second
+	}
+	if c.ReadTimeout == 0 {
+		c.ReadTimeout = time.Minute
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	return c
+}
+
+// Handler serves the client port: /v2/keys, /v2/machines, /v2/stats, /version,
+// health and readiness, metrics, debugging and the log level. It needs no
+// http.ServeMux and must not stand behind one: a mux cleans other paths than
+// the protocol does.
+func Handler(s Server, cfg Config) http.Handler {
+	cfg = cfg.withDefaults()
+	h := &handler{
+		Server:  s,
+		cfg:     cfg,
+		metrics: cfg.Metrics,
+		anyone:  slices.Contains(cfg.CORS, "*"),
+
+		clusterID: []string{s.ClusterID().String()},
+	}
+	h.routes = h.table()
+	return h
+}
+
+type handler struct {
+	Server
+	cfg     Config
+	metrics *Metrics
+	anyone  bool             // CORS for every origin
+	routes  map[string]route // by exact path; /v2/keys stands apart
+
+	clusterID []string // the X-Etcd-Cluster-Id of every answer; nothing appends to it
+}
+
+// route is one endpoint: allow lists its methods as the Allow header shows
+// them, "" for any method.
+type route struct {
+	allow string
+	serve http.HandlerFunc
+}
+
+func (h *handler) table() map[string]route {
+	routes := map[string]route{
+		"/v2/machines":      {"GET,HEAD", h.serveMachines},
+		"/v2/stats/self":    {"GET", h.serveSelfStats},
+		"/v2/stats/leader":  {"GET", h.serveLeaderStats},
+		"/v2/stats/store":   {"GET", h.serveStoreStats},
+		"/version":          {"GET", h.serveVersion},
+		"/health":           {"GET", h.serveHealth},
+		"/livez":            {"GET,HEAD", h.serveLive},
+		"/readyz":           {"GET,HEAD", h.serveReady},
+		"/metrics":          {"", h.metricsPage()},
+		"/debug/vars":       {"GET", h.serveVars},
+		"/config/local/log": {"PUT", h.serveLogLevel},
+	}
+	if h.cfg.Pprof {
+		addPprof(routes)
+	}
+	return routes
+}
+
+// ServeHTTP answers one request.
+func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if len(h.cfg.CORS) > 0 {
+		h.allowOrigin(w.Header(), r)
+	}
+	if r.Method == http.MethodOptions {
+		w.WriteHeader(http.StatusOK)
+		return
+	}
+	p := r.URL.Path
+	if !isClean(p) {
+		redirect(w, r, cleanPath(p))
+		return
+	}
+	if key, ok := cutKeys(p); ok {
+		h.serveKeys(w, r, key)
+		return
+	}
+	route, ok := h.routes[p]
+	switch {
+	case !ok:
+		http.NotFound(w, r)
+	case !allows(route.allow, r.Method):
+		methodNotAllowed(w, route.allow)
+	default:
+		route.serve(w, r)
+	}
+}
+
+// allows looks method up in a comma separated list.
+func allows(list, method string) bool {
+	return list == "" || slices.Contains(strings.Split(list, ","), method)
+}
+
+func methodNotAllowed(w http.ResponseWriter, allow string) {
+	w.Header().Set("Allow", allow)
+	http.Error(w, "Method Not Allowed", http.StatusMethodNotAllowed)
+}
+
+// allowOrigin adds the CORS headers if the origin may call.
+func (h *handler) allowOrigin(header http.Header, r *http.Request) {
+	origin := r.Header.Get("Origin")
+	switch {
+	case h.anyone:
+		origin = "*"
+	case origin == "" || !slices.Contains(h.cfg.CORS, origin):
+		return
+	}
+	header.Set("Access-Control-Allow-Methods", "POST, GET, OPTIONS, PUT, DELETE")
+	header.Set("Access-Control-Allow-Origin", origin)
+	header.Set("Access-Control-Allow-Headers", "accept, content-type, authorization")
+}

@@ -1,0 +1,271 @@
+package v2
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+
+	"etcd2/store"
+)
+
+const keysAllow = "HEAD,GET,PUT,POST,DELETE"
+
+// typeJSON is shared by all answers; nothing appends to it.
+var typeJSON = []string{"application/json"}
+
+// autoLengthBytes is the size up to which net/http finds the Content-Length by
+// itself, without an allocation.
+const autoLengthBytes = 2048
+
+// scratch is memory for one body or one short answer.
+type scratch struct{ buf []byte }
+
+// scratchBytesMax is the largest buffer kept for reuse.
+const scratchBytesMax = 2 * chunkBytes
+
+var scratches = sync.Pool{New: func() any { return &scratch{buf: make([]byte, 0, 1024)} }}
+
+func newScratch() *scratch { return scratches.Get().(*scratch) }
+
+func (s *scratch) release() {
+	if cap(s.buf) <= scratchBytesMax {
+		s.buf = s.buf[:0]
+		scratches.Put(s)
+	}
+}
+
+// serveKeys answers a request on /v2/keys. key is the rest of its path.
+func (h *handler) serveKeys(w http.ResponseWriter, r *http.Request, key string) {
+	switch r.Method {
+	case "GET", "HEAD", "PUT", "POST", "DELETE":
+	default:
+		methodNotAllowed(w, keysAllow)
+		return
+	}
+	body, cause := h.readForm(w, r)
+	if cause != "" {
+		h.writeError(w, refuse(store.InvalidForm, cause))
+		return
+	}
+	q, refused := parseKeys(r.Method, key, r.URL.RawQuery, body)
+	if refused != nil {
+		h.writeError(w, refused)
+		return
+	}
+	if q.kind == watches {
+		h.watch(w, r, &q)
+		return
+	}
+	m := h.metrics.method(r.Method, q.kind)
+	m.received.Inc()
+	start := time.Now()
+	var err error
+	if q.kind == writes {
+		err = h.write(w, r, &q)
+	} else {
+		err = h.get(w, r, &q)
+	}
+	if err != nil {
+		e := refusal(err)
+		h.metrics.requestFailed(m.name, status(e.Code))
+		h.writeError(w, e)
+		return
+	}
+	m.duration.Observe(time.Since(start).Seconds())
+}
+
+// write carries out a write and answers.
+func (h *handler) write(w http.ResponseWriter, r *http.Request, q *request) error {
+	reply, err := h.Do(r.Context(), q.op)
+	if err != nil {
+		return err
+	}
+	e := &reply.Event
+	s := newScratch()
+	defer s.release()
+	h.setIndexes(w.Header(), reply.Index, Position{reply.RaftIndex, reply.RaftTerm})
+	if q.noValue && !removes(e.Action) {
+		s.buf = append(appendAction(s.buf[:0], e.Action), "}\n"...)
+	} else {
+		s.buf = appendEvent(s.buf[:0], e)
+	}
+	code := http.StatusOK
+	if e.Action == store.Create || e.Action == store.CreateInOrder || e.Action == store.Set && e.Prev == nil {
+		code = http.StatusCreated
+	}
+	send(w, code, s.buf)
+	return nil
+}
+
+// get reads a node and answers.
+func (h *handler) get(w http.ResponseWriter, r *http.Request, q *request) error {
+	h.metrics.countRead(q.recursive)
+	var v store.View
+	var pos Position
+	var err error
+	if q.kind == agreed {
+		v, pos, err = h.QuorumGet(r.Context(), q.path)
+	} else {
+		v, pos, err = h.Get(q.path)
+	}
+	if err != nil {
+		return err
+	}
+	h.setIndexes(w.Header(), v.Index, pos)
+	s := newScratch()
+	defer s.release()
+	if v.Node.Dir {
+		h.list(w, s, v, q.recursive)
+		return nil
+	}
+	s.buf = appendFile(s.buf[:0], v.Node, h.Now())
+	send(w, http.StatusOK, s.buf)
+	return nil
+}
+
+// appendFile appends the answer to the get of a file.
+func appendFile(dst []byte, n *store.Node, now int64) []byte {
+	dst = appendAction(dst, store.Get)
+	dst = append(dst, `,"node":`...)
+	dst = appendNode(dst, n, now, true)
+	return append(dst, "}\n"...)
+}
+
+// list answers the get of a directory, in chunks if it is long.
+func (h *handler) list(w http.ResponseWriter, s *scratch, v store.View, recursive bool) {
+	out := &chunks{w: w, timeout: h.cfg.WriteTimeout}
+	l := listing{out: out, buf: s.buf[:0], now: h.Now()}
+	l.get(v, recursive)
+	s.buf = l.buf
+	switch {
+	case l.err != nil: // the client has gone; let the connection say so
+		panic(http.ErrAbortHandler)
+	case out.begun:
+		out.Write(s.buf)
+	default:
+		send(w, http.StatusOK, s.buf)
+	}
+}
+
+// chunks sends a long answer piece by piece. A client that takes too long over
+// one piece is left.
+type chunks struct {
+	w       http.ResponseWriter
+	timeout time.Duration
+	begun   bool
+}
+
+func (c *chunks) Write(b []byte) (int, error) {
+	c.begun = true
+	extendWrite(c.w, c.timeout)
+	return c.w.Write(b)
+}
+
+// extendWrite gives the next write of an answer time. A connection that knows no
+// deadlines is one of a test.
+func extendWrite(w http.ResponseWriter, timeout time.Duration) {
+	err := http.NewResponseController(w).SetWriteDeadline(time.Now().Add(timeout))
+	if err != nil && !errors.Is(err, http.ErrNotSupported) {
+		panic(http.ErrAbortHandler) // the connection is closed
+	}
+}
+
+// send writes a whole answer.
+func send(w http.ResponseWriter, code int, body []byte) {
+	h := w.Header()
+	h["Content-Type"] = typeJSON
+	if len(body) > autoLengthBytes {
+		h["Content-Length"] = []string{strconv.Itoa(len(body))}
+	}
+	w.WriteHeader(code)
+	w.Write(body)
+}
+
+// writeError sends a refusal.
+func (h *handler) writeError(w http.ResponseWriter, e *store.Error) {
+	s := newScratch()
+	defer s.release()
+	header := w.Header()
+	header["X-Etcd-Cluster-Id"] = h.clusterID
+	header["X-Etcd-Index"] = []string{strconv.FormatUint(e.Index, 10)}
+	s.buf = appendError(s.buf[:0], e)
+	send(w, status(e.Code), s.buf)
+}
+
+// setIndexes sets the headers of a success. The three numbers share their memory.
+func (h *handler) setIndexes(header http.Header, index uint64, pos Position) {
+	var b [60]byte
+	digits := strconv.AppendUint(b[:0], index, 10)
+	i := len(digits)
+	digits = strconv.AppendUint(digits, pos.RaftIndex, 10)
+	j := len(digits)
+	digits = strconv.AppendUint(digits, pos.RaftTerm, 10)
+	text := string(digits)
+	values := []string{text[:i], text[i:j], text[j:]}
+	header["X-Etcd-Cluster-Id"] = h.clusterID
+	header["X-Etcd-Index"] = values[0:1:1]
+	header["X-Raft-Index"] = values[1:2:2]
+	header["X-Raft-Term"] = values[2:3:3]
+}
+
+// readForm returns the body if it carries a form, else "". The cause of a
+// store.InvalidForm is not "" when it cannot be read.
+func (h *handler) readForm(w http.ResponseWriter, r *http.Request) (body, cause string) {
+	var contentType string
+	if v := r.Header["Content-Type"]; len(v) > 0 {
+		contentType = v[0]
+	}
+	ok, cause := carriesForm(r.Method, contentType)
+	if !ok || r.ContentLength == 0 {
+		return "", cause
+	}
+	// A sender that stalls must not hold the request for ever. Afterwards the
+	// deadline goes again: net/http reads on to notice when the client leaves.
+	rc := http.NewResponseController(w)
+	if err := rc.SetReadDeadline(time.Now().Add(h.cfg.ReadTimeout)); err == nil {
+		defer rc.SetReadDeadline(time.Time{})
+	}
+	if r.ContentLength > bodyBytesMax {
+		// Take as much as the reference server would, so that the client can
+		// finish sending and read the answer.
+		if _, err := io.CopyN(io.Discard, r.Body, bodyBytesMax+1); err != nil {
+			return "", err.Error()
+		}
+		return "", causeTooLarge
+	}
+	s := newScratch()
+	defer s.release()
+	b, err := readAll(io.LimitReader(r.Body, bodyBytesMax+1), s.buf[:0], int(r.ContentLength))
+	s.buf = b
+	switch {
+	case err != nil:
+		return "", err.Error()
+	case len(b) > bodyBytesMax:
+		return "", causeTooLarge
+	}
+	return string(b), ""
+}
+
+// readAll appends all of r to b. size is how much is expected, negative when
+// nobody knows.
+func readAll(r io.Reader, b []byte, size int) ([]byte, error) {
+	if size >= cap(b) {
+		b = make([]byte, 0, size+1) // one more, so that the end is found without growing
+	}
+	for {
+		n, err := r.Read(b[len(b):cap(b)])
+		b = b[:len(b)+n]
+		if err == io.EOF {
+			return b, nil
+		}
+		if err != nil {
+			return b, err
+		}
+		if len(b) == cap(b) {
+			b = append(b, 0)[:len(b)]
+		}
+	}
+}

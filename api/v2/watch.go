@@ -1,0 +1,62 @@
+package v2
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+
+	"etcd2/store"
+)
+
+// watch sends the head at once and then the events, each as it comes. A watch
+// that is no stream ends after its first.
+func (h *handler) watch(w http.ResponseWriter, r *http.Request, q *request) {
+	h.metrics.watchRequests.Inc()
+	watcher, pos, err := h.Watch(q.path, store.WatchOptions{
+		Recursive: q.recursive,
+		Stream:    q.stream,
+		Since:     q.since,
+	})
+	if err != nil {
+		e := refusal(err)
+		h.metrics.requestFailed("GET", status(e.Code))
+		h.writeError(w, e)
+		return
+	}
+	defer watcher.Close()
+	header := w.Header()
+	h.setIndexes(header, watcher.Index(), pos)
+	header["Content-Type"] = typeJSON
+	w.WriteHeader(http.StatusOK)
+	// Clients wait for the head before they do what they then expect to see.
+	rc := http.NewResponseController(w)
+	if rc.Flush() != nil {
+		return
+	}
+
+	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel()
+	defer context.AfterFunc(h.cfg.Stop, cancel)()
+	for {
+		d, err := watcher.Next(ctx)
+		if errors.Is(err, io.EOF) {
+			return
+		}
+		if err != nil {
+			// The client left, or the member stops. Then the connection is cut,
+			// so that nobody takes the end for an ordinary one.
+			panic(http.ErrAbortHandler)
+		}
+		extendWrite(w, h.cfg.WriteTimeout)
+		if _, err := w.Write(d.Encoded(encodeEvent)); err != nil {
+			return
+		}
+		if !q.stream {
+			return
+		}
+		if rc.Flush() != nil {
+			return
+		}
+	}
+}
