@@ -1,0 +1,91 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// role is what the process is, by what its data directory holds.
+type role int
+
+const (
+	roleOpen   role = iota // nothing decided yet
+	roleMember             // a member ran here
+	roleProxy              // a proxy ran here
+)
+
+// lookInto finds out the role from the data directory. Names it does not know
+// are logged and left alone.
+func lookInto(dir string, log *slog.Logger) (role, error) {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return roleOpen, nil
+	}
+	if err != nil {
+		return roleOpen, fmt.Errorf("error listing data dir: %s", dir)
+	}
+	var member, proxy bool
+	for _, e := range entries {
+		switch e.Name() {
+		case "member":
+			member = true
+		case "proxy":
+			proxy = true
+		default:
+			log.Warn(fmt.Sprintf("found invalid file/dir %s under data dir %s (Ignore this if you are upgrading etcd)", e.Name(), dir))
+		}
+	}
+	switch {
+	case member && proxy:
+		return roleOpen, errors.New("invalid datadir. Both member and proxy directories exist.") //nolint:staticcheck // the recorded text
+	case member:
+		notice(log, "the server is already initialized as member before, starting as etcd member...")
+		return roleMember, nil
+	case proxy:
+		notice(log, "the server is already initialized as proxy before, starting as etcd proxy...")
+		return roleProxy, nil
+	}
+	return roleOpen, nil
+}
+
+// hasLog tells whether a raft log is in the directory.
+func hasLog(dir string) bool {
+	entries, err := os.ReadDir(dir)
+	return err == nil && slices.ContainsFunc(entries, func(e os.DirEntry) bool {
+		return strings.HasSuffix(e.Name(), ".wal")
+	})
+}
+
+// prepareDirs makes the directories of a member, private to its user, and tries
+// to write into each.
+func prepareDirs(c *Config) error {
+	for _, d := range []struct{ dir, complaint string }{
+		{c.DataDir, "cannot access data directory"},
+		{c.MemberDir(), "cannot write to member directory"},
+		{c.LogDir(), "cannot write to WAL directory"},
+		{c.CheckpointDir(), "cannot write to snapshot directory"},
+	} {
+		if err := touch(d.dir); err != nil {
+			return fmt.Errorf("%s: %w", d.complaint, err)
+		}
+	}
+	return nil
+}
+
+// touch makes a directory and tries to write into it.
+func touch(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	name := filepath.Join(dir, ".touch")
+	if err := os.WriteFile(name, nil, 0o600); err != nil {
+		return err
+	}
+	return os.Remove(name)
+}

@@ -1,0 +1,36 @@
+package main
+
+import (
+	"fmt"
+	"io"
+)
+
+// usage is what follows a mistake on the command line.
+const usage = `usage: etcd [flags]
+       run a member of a cluster
+
+       etcd --version
+       print the version and exit
+
+       etcd -h | --help
+       print all flags and exit
+`
+
+// writeHelp prints the usage and every flag with its default.
+func writeHelp(w io.Writer, help []section) {
+	io.WriteString(w, usage)
+	for _, s := range help {
+		fmt.Fprintf(w, "\n%s:\n\n", s.title)
+		for _, opt := range s.options {
+			shown := opt.shown
+			if shown == "" {
+				shown = opt.value.String()
+			}
+			fmt.Fprintf(w, "\t--%s '%s'\n\t\t%s\n", opt.name, shown, opt.usage)
+		}
+	}
+	io.WriteString(w, `
+Every flag can be given as an environment variable: --data-dir is ETCD_DATA_DIR.
+'etcd completion SHELL' prints a completion script for bash, zsh, fish or powershell.
+`)
+}

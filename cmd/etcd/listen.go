@@ -1,0 +1,168 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/url"
+	"slices"
+	"sync"
+	"time"
+)
+
+const (
+	// keepAlive is how often an idle connection is probed.
+	keepAlive = 30 * time.Second
+	// reservedFiles is how many open files are left to the server itself.
+	reservedFiles = 150
+)
+
+// listeners are all open addresses of a member.
+type listeners struct {
+	Peers   []net.Listener
+	Clients []net.Listener
+	opened  []opened
+	log     *slog.Logger
+}
+
+// opened is one address, in order of opening.
+type opened struct {
+	net.Listener
+	url     string
+	purpose string // what its log lines say it is for
+}
+
+// listen opens the peer URLs, then the client URLs, each in sorted order. When
+// one cannot be opened, the others are closed again.
+func listen(ctx context.Context, c *Config, log *slog.Logger) (*listeners, error) {
+	l := &listeners{log: log.With(pkgKey, "etcdmain")}
+	if err := l.open(ctx, c); err != nil {
+		l.Close()
+		return nil, err
+	}
+	return l, nil
+}
+
+func (l *listeners) open(ctx context.Context, c *Config) error {
+	c.PeerTLS.describe("peerTLS", l.log)
+	if !c.PeerTLS.empty() {
+		// Members also show the certificate when they dial, so half of it is no
+		// use even when nothing listens on https.
+		if err := c.PeerTLS.complete(); err != nil {
+			return err
+		}
+	}
+	for _, u := range c.ListenPeerURLs {
+		n, err := l.openOne(ctx, u, "peer", "peers", u, &c.PeerTLS)
+		if err != nil {
+			return err
+		}
+		l.Peers = append(l.Peers, n)
+	}
+	connections, err := connectionLimit()
+	if err != nil {
+		return err
+	}
+	c.ClientTLS.describe("clientTLS", l.log)
+	for _, u := range c.ListenClientURLs {
+		n, err := l.openOne(ctx, u, "client", "client requests", "given listener", &c.ClientTLS)
+		if err != nil {
+			return err
+		}
+		if connections != nil {
+			n = newLimited(n, connections)
+		}
+		l.Clients = append(l.Clients, n)
+	}
+	return nil
+}
+
+// openOne opens one URL. side is "peer" or "client", purpose what the log says it
+// is for, what the URL as the message about missing certificates has it.
+func (l *listeners) openOne(ctx context.Context, text, side, purpose, what string, files *TLSFiles) (net.Listener, error) {
+	u, err := url.Parse(text)
+	if err != nil {
+		return nil, err
+	}
+	if u.Scheme == "http" && !files.empty() {
+		l.log.Warn(fmt.Sprintf("The scheme of %s url %s is http while %s key/cert files are presented. Ignored %s key/cert files.",
+			side, text, side, side))
+	}
+	if err := files.checkListen(text, u.Scheme, what); err != nil {
+		return nil, err
+	}
+	config := net.ListenConfig{KeepAlive: keepAlive}
+	n, err := config.Listen(ctx, "tcp", u.Host)
+	if err != nil {
+		return nil, err
+	}
+	l.log.Info(fmt.Sprintf("listening for %s on %s", purpose, text))
+	l.opened = append(l.opened, opened{n, text, purpose})
+	return n, nil
+}
+
+// Close closes the addresses in reverse order and says so.
+func (l *listeners) Close() {
+	for _, o := range slices.Backward(l.opened) {
+		o.Close() // an error means that the server closed it already
+		l.log.Info(fmt.Sprintf("stopping listening for %s on %s", o.purpose, o.url))
+	}
+	l.opened = nil
+}
+
+// connectionLimit returns one slot for each connection that clients may have at
+// a time, nil when the system sets no limit that matters.
+func connectionLimit() (chan struct{}, error) {
+	files, ok := openFileLimit()
+	if !ok {
+		return nil, nil
+	}
+	if files <= reservedFiles {
+		return nil, fmt.Errorf("file descriptor limit[%d] of etcd process is too low, and should be set higher than %d to ensure internal usage",
+			files, reservedFiles)
+	}
+	return make(chan struct{}, min(files-reservedFiles, 1<<20)), nil
+}
+
+// limited accepts a connection only when a slot is free.
+type limited struct {
+	net.Listener
+	slots  chan struct{} // as many as there may be connections; an element is one in use
+	closed chan struct{} // closed by Close, for an Accept that waits for a slot
+	once   sync.Once
+}
+
+func newLimited(l net.Listener, slots chan struct{}) *limited {
+	return &limited{Listener: l, slots: slots, closed: make(chan struct{})}
+}
+
+func (l *limited) Accept() (net.Conn, error) {
+	select {
+	case l.slots <- struct{}{}:
+	case <-l.closed:
+		return nil, net.ErrClosed
+	}
+	c, err := l.Listener.Accept()
+	if err != nil {
+		<-l.slots
+		return nil, err
+	}
+	return &limitedConn{Conn: c, release: sync.OnceFunc(func() { <-l.slots })}, nil
+}
+
+func (l *limited) Close() error {
+	l.once.Do(func() { close(l.closed) })
+	return l.Listener.Close()
+}
+
+// limitedConn gives its slot back when it is closed.
+type limitedConn struct {
+	net.Conn
+	release func()
+}
+
+func (c *limitedConn) Close() error {
+	defer c.release()
+	return c.Conn.Close()
+}
