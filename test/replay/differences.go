@@ -1,6 +1,7 @@
 package replay
 
 import (
+	"encoding/json"
 	"fmt"
 	"strings"
 )
@@ -107,10 +108,10 @@ func body(want string) rewrite {
 // refuse expects an error: its status, its X-Etcd-Index and its body.
 func refuse(index string, status int, want string) rewrite {
 	return func(s Step) ([]Step, error) {
-		json := "application/json"
+		typ := "application/json"
 		s.Response = &Response{
 			Status:  status,
-			Headers: map[string]*string{"Content-Type": &json, "X-Etcd-Index": &index, "X-Raft-Index": nil, "X-Raft-Term": nil},
+			Headers: map[string]*string{"Content-Type": &typ, "X-Etcd-Index": &index, "X-Raft-Index": nil, "X-Raft-Term": nil},
 			Body:    &want,
 		}
 		return []Step{s}, nil
@@ -152,4 +153,44 @@ func chain(fs ...rewrite) rewrite {
 		}
 		return []Step{s}, nil
 	}
+}
+
+// SeedDifference is a turn of a conversation that this server answers otherwise
+// on purpose.
+type SeedDifference struct {
+	File, Turn string
+	Why        string
+	Set        map[string]any // members of body.node that come in addition
+}
+
+// SeedDifferences lists every turn that is not judged as written.
+func SeedDifferences() []SeedDifference {
+	return []SeedDifference{
+		{"002-keys", "S15 expire event of the directory", "the expire event of a directory says that it was one", map[string]any{"dir": true}},
+	}
+}
+
+// Instead returns the turn with the answer that holds for this server.
+func (d SeedDifference) Instead(u Turn) (Turn, error) {
+	if u.Response == nil {
+		return u, fmt.Errorf("%q expects no answer", u.Name)
+	}
+	var want map[string]any
+	if err := json.Unmarshal(u.Response.Body, &want); err != nil {
+		return u, err
+	}
+	node, ok := want["node"].(map[string]any)
+	if !ok {
+		return u, fmt.Errorf("the answer of %q has no node", u.Name)
+	}
+	for name, v := range d.Set {
+		if _, ok := node[name]; ok {
+			return u, fmt.Errorf("the node of %q has %q already", u.Name, name)
+		}
+		node[name] = v
+	}
+	body, err := json.Marshal(want)
+	answer := *u.Response
+	answer.Body, u.Response = body, &answer
+	return u, err
 }
