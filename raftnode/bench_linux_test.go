@@ -93,6 +93,33 @@ func benchmarkPropose(b *testing.B, latency time.Duration, clients int) {
 	running.Wait()
 }
 
+// BenchmarkReadIndex measures the only voter's answer, which needs no I/O.
+func BenchmarkReadIndex(b *testing.B) {
+	n, err := New(Config{ID: 1}, State{Conf: &raftpb.ConfState{Voters: []uint64{1}}}, memLog{}, noPeers{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(b.Context())
+	var running sync.WaitGroup
+	running.Go(func() { n.Run(ctx) })
+	running.Go(func() {
+		for c := range n.Committed() {
+			n.Applied(c)
+		}
+	})
+	b.ReportAllocs()
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			if _, err := n.ReadIndex(ctx); err != nil {
+				b.Error(err)
+				return
+			}
+		}
+	})
+	stop()
+	running.Wait()
+}
+
 func cpuTime() time.Duration {
 	var u syscall.Rusage
 	syscall.Getrusage(syscall.RUSAGE_SELF, &u)

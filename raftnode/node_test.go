@@ -1,0 +1,632 @@
+package raftnode
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.etcd.io/raft/v3/raftpb"
+	"google.golang.org/protobuf/proto"
+)
+
+// slowLog is a log that takes its time, and fails when told to.
+type slowLog struct {
+	mu   sync.Mutex // guards the fields below
+	log  recordLog
+	took time.Duration
+}
+
+func (l *slowLog) Save(hard *raftpb.HardState, entries []*raftpb.Entry) error {
+	l.mu.Lock()
+	took := l.took
+	l.mu.Unlock()
+	time.Sleep(took)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.log.Save(hard, entries)
+}
+
+func (l *slowLog) Restart(index, term uint64) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.log.Restart(index, term)
+}
+
+func (l *slowLog) set(took time.Duration, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.took, l.log.err = took, err
+}
+
+// network delivers at once, unless a member is cut off.
+type network struct {
+	mu    sync.Mutex // guards the fields below
+	nodes map[uint64]*Node
+	cut   map[uint64]bool
+	sent  map[raftpb.MessageType]int
+}
+
+// link is one member's side of the network.
+type link struct {
+	*network
+	from uint64
+}
+
+func (l link) Send(ms []*raftpb.Message) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, m := range ms {
+		l.sent[m.GetType()]++
+		to := l.nodes[m.GetTo()]
+		if to == nil || l.cut[l.from] || l.cut[m.GetTo()] {
+			continue
+		}
+		go to.Step(context.Background(), m)
+	}
+}
+
+func (w *network) setCut(id uint64, cut bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.cut[id] = cut
+}
+
+func (w *network) count(kind raftpb.MessageType) int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.sent[kind]
+}
+
+// running is a node with its log and an applier that remembers.
+type running struct {
+	*Node
+	disk *slowLog
+	stop context.CancelFunc
+	err  chan error // capacity 1: what Run returned
+
+	mu        sync.Mutex // guards the fields below
+	data      []string
+	last      uint64
+	installed uint64 // index of the last snapshot
+}
+
+func (r *running) apply() {
+	for c := range r.Committed() {
+		r.mu.Lock()
+		if c.Snapshot != nil {
+			r.installed = c.Snapshot.GetMetadata().GetIndex()
+			r.last = r.installed
+		}
+		for _, e := range c.Entries {
+			if e.GetIndex() != r.last+1 {
+				panic(fmt.Sprintf("applied %d after %d", e.GetIndex(), r.last))
+			}
+			r.last = e.GetIndex()
+			if len(e.GetData()) > 0 {
+				r.data = append(r.data, string(e.GetData()))
+			}
+		}
+		r.mu.Unlock()
+		r.Applied(c)
+	}
+}
+
+func (r *running) applied() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.data)
+}
+
+func newNetwork() *network {
+	return &network{nodes: map[uint64]*Node{}, cut: map[uint64]bool{}, sent: map[raftpb.MessageType]int{}}
+}
+
+// start runs a member inside a bubble.
+func (w *network) start(t *testing.T, cfg Config, st State, disk *slowLog) *running {
+	t.Helper()
+	n, err := New(cfg, st, disk, link{w, cfg.ID})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.mu.Lock()
+	w.nodes[cfg.ID] = n
+	w.mu.Unlock()
+	ctx, stop := context.WithCancel(t.Context())
+	r := &running{Node: n, disk: disk, stop: stop, err: make(chan error, 1)}
+	go r.apply()
+	go func() { r.err <- n.Run(ctx) }()
+	return r
+}
+
+func (w *network) startThree(t *testing.T) []*running {
+	t.Helper()
+	var all []*running
+	for id := range uint64(3) {
+		all = append(all, w.start(t, Config{ID: id + 1}, State{Conf: voters(1, 2, 3)}, &slowLog{}))
+	}
+	return all
+}
+
+// leader waits for an election.
+func leader(t *testing.T, all []*running) *running {
+	t.Helper()
+	for range 100 {
+		for _, r := range all {
+			if s := r.Status(); s.Role == "StateLeader" && s.Leader == s.ID {
+				return r
+			}
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	t.Fatal("no leader in 10s")
+	return nil
+}
+
+func stopAll(t *testing.T, all ...*running) {
+	t.Helper()
+	for _, r := range all {
+		r.stop()
+		if err := <-r.err; err != nil {
+			t.Errorf("Run() = %v, want nil", err)
+		}
+	}
+}
+
+func propose(t *testing.T, r *running, data ...string) {
+	t.Helper()
+	for _, d := range data {
+		if err := r.Propose(t.Context(), []byte(d)); err != nil {
+			t.Fatalf("Propose(%q) error = %v", d, err)
+		}
+	}
+}
+
+func TestOneMember(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newNetwork().start(t, Config{ID: 1}, State{Conf: voters(1)}, &slowLog{})
+		propose(t, r, "a", "b")
+		synctest.Wait()
+		if got := r.applied(); !slices.Equal(got, []string{"a", "b"}) {
+			t.Errorf("applied %q, want a and b", got)
+		}
+		s := r.Status()
+		if s.Role != "StateLeader" || s.Leader != 1 || s.Commit != 3 || s.Applied != 3 || s.Applies != 0 || s.LeaderSince.IsZero() {
+			t.Errorf("Status() = %+v, want the leader at 3", s)
+		}
+		if index, err := r.ReadIndex(t.Context()); index != 3 || err != nil {
+			t.Errorf("ReadIndex() = %d, %v, want 3", index, err)
+		}
+		stopAll(t, r)
+		if err := r.Propose(t.Context(), nil); err != ErrStopped {
+			t.Errorf("Propose after the end = %v, want ErrStopped", err)
+		}
+		if _, err := r.ReadIndex(t.Context()); err != ErrStopped {
+			t.Errorf("ReadIndex after the end = %v, want ErrStopped", err)
+		}
+		if _, err := r.ApplyConfChange(&raftpb.ConfChangeV2{}); err != ErrStopped {
+			t.Errorf("ApplyConfChange after the end = %v, want ErrStopped", err)
+		}
+		if err := r.Step(t.Context(), nil); err != ErrStopped {
+			t.Errorf("Step after the end = %v, want ErrStopped", err)
+		}
+	})
+}
+
+func TestThreeMembers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newNetwork()
+		all := w.startThree(t)
+		l := leader(t, all)
+		var want []string
+		for i := range 100 {
+			want = append(want, fmt.Sprint(i))
+			propose(t, l, want[i])
+		}
+		time.Sleep(time.Second)
+		for _, r := range all {
+			if got := r.applied(); !slices.Equal(got, want) {
+				t.Errorf("member %d applied %q", r.cfg.ID, got)
+			}
+			if index, err := r.ReadIndex(t.Context()); err != nil || index < l.Status().Commit {
+				t.Errorf("member %d ReadIndex() = %d, %v, want at least %d", r.cfg.ID, index, err, l.Status().Commit)
+			}
+			if r != l {
+				if err := r.Propose(t.Context(), []byte("x")); err != ErrNotLeader {
+					t.Errorf("Propose at a follower = %v, want ErrNotLeader", err)
+				}
+			}
+		}
+		stopAll(t, all...)
+	})
+}
+
+func TestLeaderThatIsCutOffIsReplaced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newNetwork()
+		all := w.startThree(t)
+		old := leader(t, all)
+		w.setCut(old.cfg.ID, true)
+		ctx, cancel := context.WithTimeout(t.Context(), 900*time.Millisecond)
+		if index, err := old.ReadIndex(ctx); err == nil {
+			t.Errorf("ReadIndex() without a quorum = %d, want an error", index)
+		}
+		cancel()
+		time.Sleep(5 * time.Second)
+		if s := old.Status(); s.Leader != 0 || s.Role == "StateLeader" {
+			t.Errorf("cut off, Status() = %+v, want no leader", s)
+		}
+		rest := slices.DeleteFunc(slices.Clone(all), func(r *running) bool { return r == old })
+		l := leader(t, rest)
+		propose(t, l, "while cut")
+		w.setCut(old.cfg.ID, false)
+		time.Sleep(5 * time.Second)
+		if got := old.applied(); !slices.Equal(got, []string{"while cut"}) {
+			t.Errorf("applied after the return: %q", got)
+		}
+		if got := old.Status().Leader; got != l.cfg.ID {
+			t.Errorf("leader after the return = %d, want %d: pre-vote keeps it", got, l.cfg.ID)
+		}
+		stopAll(t, all...)
+	})
+}
+
+func TestFailedSaveEndsTheMember(t *testing.T) {
+	for _, members := range [][]uint64{{1}, {1, 2, 3}} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newNetwork()
+			var all []*running
+			for _, id := range members {
+				all = append(all, w.start(t, Config{ID: id}, State{Conf: voters(members...)}, &slowLog{}))
+			}
+			l := leader(t, all)
+			time.Sleep(time.Second)
+			full := errors.New("no space left")
+			l.disk.set(0, full)
+			propose(t, l, "lost")
+			if err := <-l.err; !errors.Is(err, full) {
+				t.Errorf("Run() = %v, want the log's error", err)
+			}
+			synctest.Wait()
+			if got := l.applied(); len(got) != 0 {
+				t.Errorf("applied %q, which was never saved", got)
+			}
+			if got := l.Status().Role; got == "StateLeader" {
+				t.Error("still the leader after the end")
+			}
+			for _, r := range all {
+				if r != l {
+					stopAll(t, r)
+				}
+			}
+		})
+	}
+}
+
+func TestSlowDiskDoesNotCostLeadership(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newNetwork()
+		all := w.startThree(t)
+		l := leader(t, all)
+		time.Sleep(time.Second)
+		term := l.Status().Term
+		l.disk.set(3*time.Second, nil)
+		propose(t, l, "a")
+		time.Sleep(time.Second)
+		for _, r := range all {
+			want := 1 // the followers are a quorum
+			if r == l {
+				want = 0 // its own copy is not durable yet
+			}
+			if got := len(r.applied()); got != want {
+				t.Errorf("after 1s member %d applied %d, want %d", r.cfg.ID, got, want)
+			}
+		}
+		time.Sleep(9 * time.Second)
+		if s := l.Status(); s.Term != term || s.Role != "StateLeader" || len(l.applied()) != 1 {
+			t.Errorf("Status() = %+v with %q applied, want the leader of term %d and a", s, l.applied(), term)
+		}
+		l.disk.set(0, nil)
+		stopAll(t, all...)
+	})
+}
+
+func TestSlowDiskGathersABatch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		disk := &slowLog{}
+		r := newNetwork().start(t, Config{ID: 1}, State{Conf: voters(1)}, disk)
+		synctest.Wait()
+		disk.set(time.Second, nil)
+		before := disk.log.saves
+		for i := range 500 {
+			propose(t, r, fmt.Sprint(i))
+		}
+		time.Sleep(3 * time.Second)
+		if got := len(r.applied()); got != 500 {
+			t.Errorf("applied %d of 500", got)
+		}
+		if got := disk.log.saves - before; got > 2 {
+			t.Errorf("500 proposals took %d saves, want 2 at most", got)
+		}
+		stopAll(t, r)
+	})
+}
+
+func TestProposalsWaitForALeader(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newNetwork()
+		var dropped atomic.Int64
+		var all []*running
+		for id := range uint64(3) {
+			all = append(all, w.start(t, Config{
+				ID:     id + 1,
+				OnDrop: func([]byte, error) { dropped.Add(1) },
+			}, State{Conf: voters(1, 2, 3)}, &slowLog{}))
+			propose(t, all[id], "early")
+		}
+		reads := make(chan error, 1)
+		go func() {
+			_, err := all[0].ReadIndex(t.Context())
+			reads <- err
+		}()
+		l := leader(t, all)
+		time.Sleep(time.Second)
+		if got := l.applied(); !slices.Equal(got, []string{"early"}) || dropped.Load() != 2 {
+			t.Errorf("applied %q and dropped %d, want the leader's own and the two others'", got, dropped.Load())
+		}
+		if err := <-reads; err != nil {
+			t.Errorf("ReadIndex begun before there was a leader = %v", err)
+		}
+		stopAll(t, all...)
+	})
+}
+
+func TestFullQueuePushesBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newNetwork().start(t, Config{ID: 1, MaxQueued: 2}, State{Conf: voters(1, 2)}, &slowLog{})
+		propose(t, r, "a", "b") // there will be no leader
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := r.Propose(ctx, []byte("c")); err != context.DeadlineExceeded {
+			t.Errorf("Propose to a full queue = %v, want the deadline", err)
+		}
+		if got := r.Status().Proposals; got != 2 {
+			t.Errorf("Status().Proposals = %d, want 2", got)
+		}
+		waits := make(chan error, 1)
+		go func() { waits <- r.Propose(t.Context(), []byte("d")) }()
+		synctest.Wait()
+		stopAll(t, r)
+		if err := <-waits; err != ErrStopped {
+			t.Errorf("Propose that waited until the end = %v, want ErrStopped", err)
+		}
+	})
+}
+
+func TestReadersShareRounds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newNetwork()
+		all := w.startThree(t)
+		l := leader(t, all)
+		propose(t, l, "a")
+		time.Sleep(time.Second)
+		follower := all[l.cfg.ID%3]
+		before := w.count(raftpb.MsgReadIndex)
+		var reading sync.WaitGroup
+		for range 1000 {
+			reading.Go(func() {
+				if index, err := follower.ReadIndex(t.Context()); err != nil || index < 2 {
+					t.Errorf("ReadIndex() = %d, %v, want at least 2", index, err)
+				}
+			})
+		}
+		reading.Wait()
+		if got := w.count(raftpb.MsgReadIndex) - before; got < 1 || got > 100 {
+			t.Errorf("1000 readers asked %d times, want few", got)
+		}
+		stopAll(t, all...)
+	})
+}
+
+func TestSlowApplierDelaysNobodyElse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n, err := New(Config{ID: 1}, State{Conf: voters(1)}, &slowLog{}, noSender{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- n.Run(ctx) }()
+		for i := range 100 {
+			if err := n.Propose(ctx, []byte{byte(i)}); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+		}
+		if index, err := n.ReadIndex(ctx); err != nil || index != 101 {
+			t.Errorf("ReadIndex() = %d, %v, want 101", index, err)
+		}
+		if s := n.Status(); s.Applied != 0 || s.Applies != 101 {
+			t.Errorf("Status() = %+v, want 101 entries waiting for the applier", s)
+		}
+		var indexes []uint64
+		for len(indexes) < 101 {
+			c := <-n.Committed()
+			for _, e := range c.Entries {
+				indexes = append(indexes, e.GetIndex())
+			}
+			n.Applied(c)
+		}
+		if !slices.IsSorted(indexes) || indexes[100] != 101 {
+			t.Errorf("applied %v, want 1 to 101 in order", indexes)
+		}
+		stop()
+		if err := <-ended; err != nil {
+			t.Errorf("Run() = %v", err)
+		}
+	})
+}
+
+type noSender struct{}
+
+func (noSender) Send([]*raftpb.Message) {}
+
+func TestConfigurationChanges(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newNetwork()
+		n, err := New(Config{ID: 1}, State{Conf: voters(1)}, &slowLog{}, link{w, 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.nodes[1] = n
+		ctx, stop := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- n.Run(ctx) }()
+		go func() {
+			for c := range n.Committed() {
+				for _, e := range c.Entries {
+					if e.GetType() == raftpb.EntryConfChange {
+						cc := &raftpb.ConfChange{}
+						if err := proto.Unmarshal(e.GetData(), cc); err != nil {
+							t.Error(err)
+						}
+						if _, err := n.ApplyConfChange(cc); err != nil {
+							t.Error(err)
+						}
+					}
+				}
+				n.Applied(c)
+			}
+		}()
+		synctest.Wait()
+		add := &raftpb.ConfChange{Type: raftpb.ConfChangeAddNode.Enum(), NodeId: new(uint64(2))}
+		if err := n.ProposeConfChange(ctx, add); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if got := n.Status().Conf.GetVoters(); !slices.Equal(got, []uint64{1, 2}) {
+			t.Fatalf("voters = %v, want 1 and 2", got)
+		}
+		if n.role.Load().readable {
+			t.Error("one of two voters answers reads alone")
+		}
+		second := w.start(t, Config{ID: 2}, State{}, &slowLog{})
+		time.Sleep(time.Second)
+		if err := n.Propose(ctx, []byte("for two")); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		if got := second.applied(); len(got) != 2 || got[1] != "for two" {
+			t.Errorf("second member applied %q, want the change and the write", got)
+		}
+		stopAll(t, second)
+		stop()
+		if err := <-ended; err != nil {
+			t.Errorf("Run() = %v", err)
+		}
+	})
+}
+
+func TestMemberComesBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newNetwork()
+		cfg := Config{ID: 1, TailEntries: 5}
+		r := w.start(t, cfg, State{Conf: voters(1)}, &slowLog{})
+		for i := range 20 {
+			propose(t, r, fmt.Sprint(i))
+			synctest.Wait()
+		}
+		released, err := r.Compact(15, voters(1))
+		if err != nil || released != 10 {
+			t.Fatalf("Compact(15) = %d, %v, want 10", released, err)
+		}
+		stopAll(t, r)
+
+		log := &r.disk.log
+		st := log.state(voters(1), 15, 1)
+		st.Entries, st.PrevIndex, st.PrevTerm = st.Entries[released:], released, 1
+		st.Hard = &raftpb.HardState{Term: new(uint64(1)), Vote: new(uint64(1)), Commit: new(uint64(12))}
+		again, err := New(cfg, st, r.disk, link{w, 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- again.Run(ctx) }()
+		c := <-again.Committed()
+		if first := c.Entries[0].GetIndex(); first != 16 {
+			t.Errorf("first entry after the restart = %d, want 16", first)
+		}
+		again.Applied(c)
+		stop()
+		if err := <-ended; err != nil {
+			t.Errorf("Run() = %v", err)
+		}
+		for c := range again.Committed() {
+			again.Applied(c)
+		}
+	})
+}
+
+func TestFollowerFarBehindGetsASnapshot(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newNetwork()
+		var all []*running
+		for id := range uint64(3) {
+			all = append(all, w.start(t, Config{ID: id + 1, TailEntries: 1}, State{Conf: voters(1, 2, 3)}, &slowLog{}))
+		}
+		l := leader(t, all)
+		behind := all[l.cfg.ID%3]
+		w.setCut(behind.cfg.ID, true)
+		for i := range 50 {
+			propose(t, l, fmt.Sprint(i))
+		}
+		time.Sleep(time.Second)
+		for _, r := range all {
+			if r != behind {
+				if _, err := r.Compact(r.Status().Applied, voters(1, 2, 3)); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		w.setCut(behind.cfg.ID, false)
+		time.Sleep(2 * time.Second)
+		l.ReportSnapshot(behind.cfg.ID, true)
+		propose(t, l, "after")
+		time.Sleep(2 * time.Second)
+		if got := behind.applied(); behind.installed == 0 || !slices.Equal(got, []string{"after"}) {
+			t.Errorf("installed %d and applied %q, want a snapshot and what came after", behind.installed, got)
+		}
+		if behind.disk.log.prevIndex != behind.installed {
+			t.Errorf("log begins behind %d, want %d", behind.disk.log.prevIndex, behind.installed)
+		}
+		stopAll(t, all...)
+	})
+}
+
+func TestLeadershipMovesOnRequest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newNetwork()
+		all := w.startThree(t)
+		l := leader(t, all)
+		next := l.cfg.ID%3 + 1
+		if err := l.TransferLeader(t.Context(), next); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		if got := l.Status().Leader; got != next {
+			t.Errorf("leader = %d, want %d", got, next)
+		}
+		l.ReportUnreachable(next)
+		if err := l.Campaign(t.Context()); err != nil {
+			t.Errorf("Campaign() = %v", err)
+		}
+		time.Sleep(time.Second)
+		stopAll(t, all...)
+	})
+}
