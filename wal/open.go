@@ -1,0 +1,365 @@
+package wal
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"etcd2/internal/disk"
+)
+
+// Exists reports whether cfg.Dir holds a log, whole or damaged. It takes no lock
+// and changes nothing.
+func Exists(cfg Config) (bool, error) {
+	found, err := list(cfg.withDefaults())
+	return len(found.segments) > 0, err
+}
+
+// Metadata returns what was given to Create for the log in cfg.Dir, or ErrNoLog. It
+// reads one header, takes no lock and changes nothing.
+func Metadata(cfg Config) ([]byte, error) {
+	cfg = cfg.withDefaults()
+	found, err := list(cfg)
+	if err != nil {
+		return nil, err
+	}
+	if len(found.segments) == 0 {
+		return nil, fmt.Errorf("%w: %s", ErrNoLog, cfg.Dir)
+	}
+	name := found.segments[len(found.segments)-1]
+	b, err := read(cfg, name, nil, fixedBytes+maxMetadata+4)
+	if err != nil {
+		return nil, err
+	}
+	h, _, err := parseHeader(b)
+	if err != nil {
+		return nil, blame(cfg, name, err)
+	}
+	return h.metadata, nil
+}
+
+// Open reads a log and returns it ready for the next Save. A torn last group is
+// cut off, with a warning in the log of the server. When Open fails, nothing on
+// disk has changed: the error is ErrNoLog, ErrCorrupt or ErrVersion with the
+// file, disk.ErrLocked, or what the file system said.
+func Open(cfg Config) (*Log, State, error) {
+	cfg = cfg.withDefaults()
+	// Looking first keeps the lock's file out of a directory without a log.
+	switch ok, err := Exists(cfg); {
+	case err != nil:
+		return nil, State{}, err
+	case !ok:
+		return nil, State{}, fmt.Errorf("%w: %s", ErrNoLog, cfg.Dir)
+	}
+	lock, err := takeLock(cfg)
+	if err != nil {
+		return nil, State{}, err
+	}
+	o := opening{cfg: cfg}
+	l, err := o.open()
+	if err != nil {
+		return nil, State{}, errors.Join(err, lock.Close())
+	}
+	l.lock = lock
+	return l, State{
+		Metadata:  o.log.metadata,
+		Hard:      o.log.hard.toRaft(),
+		Entries:   o.log.entries,
+		PrevIndex: o.log.prev,
+		PrevTerm:  o.log.prevTerm,
+	}, nil
+}
+
+// opening is one call of Open: first everything is read and judged, then the
+// tail is mended.
+type opening struct {
+	cfg  Config
+	log  replay
+	ends []end
+}
+
+// end is how a segment ends.
+type end struct {
+	name   string
+	head   header
+	at     position // behind the last whole group
+	size   int64    // of the file
+	torn   bool     // a torn group begins at at.off
+	seal   seal
+	last   []byte // the last whole group, as it is in the file
+	lastAt int64  // its offset; 0 when there is no group
+}
+
+func (o *opening) open() (*Log, error) {
+	found, err := list(o.cfg)
+	if err != nil {
+		return nil, err
+	}
+	if err := found.complete(o.cfg); err != nil {
+		return nil, err
+	}
+	for _, name := range found.foreign {
+		o.cfg.Logger.Warn("ignored a file that does not belong to the log", "file", filepath.Join(o.cfg.Dir, name))
+	}
+	var b []byte
+	for _, name := range found.segments {
+		if b, err = read(o.cfg, name, b, -1); err != nil {
+			return nil, err
+		}
+		if err := o.log.segment(name, b); err != nil {
+			return nil, blame(o.cfg, name, err)
+		}
+		o.note(name)
+	}
+	if err := o.judge(); err != nil {
+		return nil, err
+	}
+	file, err := o.mend()
+	if err != nil {
+		return nil, err
+	}
+	if err := found.removeUnfinished(o.cfg); err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	if err := o.cfg.FS.SyncDir(o.cfg.Dir); err != nil {
+		return nil, errors.Join(fmt.Errorf("wal: cannot sync the log directory: %w", err), file.Close())
+	}
+	return o.result(file), nil
+}
+
+// note keeps what is needed of the segment just read: its bytes go.
+func (o *opening) note(name string) {
+	s := &o.log.end
+	e := end{
+		name:   name,
+		head:   o.log.heads[len(o.log.heads)-1],
+		at:     s.at,
+		size:   int64(len(s.b)),
+		torn:   s.torn,
+		seal:   o.log.seal,
+		lastAt: s.last,
+	}
+	if s.last > 0 {
+		e.last = append(e.last, s.b[s.last:s.at.off]...)
+	}
+	o.ends = append(o.ends, e)
+}
+
+// judge checks how the segments end. A seal is written once the successor
+// is durable, and the successor's first group once the seal is. So the last
+// segment has no seal, and all others have one, except that the last but one may
+// lack it when the last has no group yet.
+func (o *opening) judge() error {
+	n := len(o.ends)
+	for i, e := range o.ends {
+		next := e.head.seq + 1
+		switch {
+		case e.seal.set && e.seal.next != next:
+			return blame(o.cfg, e.name, damage(e.lastAt, "the seal names segment %d, want %d", e.seal.next, next))
+		case e.seal.set && e.torn:
+			return blame(o.cfg, e.name, damage(e.at.off, "bytes follow the seal"))
+		case e.seal.set && i == n-1:
+			return blame(o.cfg, e.name, damage(e.lastAt, "the next segment, %016x-*%s, is missing", next, suffix))
+		case !e.seal.set && i < n-1 && !(i == n-2 && o.ends[n-1].fresh()):
+			return blame(o.cfg, e.name, damage(e.at.off, "the segment is cut short here"))
+		}
+	}
+	return nil
+}
+
+// fresh reports whether the segment has nothing but its header.
+func (e end) fresh() bool { return e.lastAt == 0 && !e.torn }
+
+// mend puts the end of the log in order and returns the last segment, open. What
+// a killed process wrote may be in memory only, and after a failed sync even
+// another sync would not bring it to the disk, so the last group is written
+// once more.
+func (o *opening) mend() (disk.File, error) {
+	n := len(o.ends)
+	if last := o.ends[n-1]; n > 1 && last.fresh() {
+		file, err := o.mendSegment(o.ends[n-2])
+		if err != nil {
+			return nil, err
+		}
+		if err := file.Close(); err != nil {
+			return nil, fmt.Errorf("wal: cannot close segment: %w", err)
+		}
+	}
+	return o.mendSegment(o.ends[n-1])
+}
+
+func (o *opening) mendSegment(e end) (disk.File, error) {
+	name := filepath.Join(o.cfg.Dir, e.name)
+	file, err := o.cfg.FS.OpenFile(name, os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("wal: cannot open the log for writing, check owner and mode: %w", err)
+	}
+	if e.torn {
+		o.cfg.Logger.Warn("cut a torn group off the log; it was never acknowledged",
+			"file", name, "offset", e.at.off, "bytes", e.size-e.at.off)
+	}
+	if err := o.mendTail(file, e); err != nil {
+		return nil, errors.Join(fmt.Errorf("wal: cannot mend the end of %s: %w", name, err), file.Close())
+	}
+	return file, nil
+}
+
+func (o *opening) mendTail(file disk.File, e end) error {
+	if e.torn {
+		// The cut is durable before anything is written behind it: remains of the
+		// torn group must never turn up after a later one.
+		if err := file.Truncate(e.at.off); err != nil {
+			return err
+		}
+		if err := file.Sync(); err != nil {
+			return err
+		}
+	}
+	b, at := e.last, e.lastAt
+	if last := o.ends[len(o.ends)-1]; !e.seal.set && e.head.seq != last.head.seq {
+		// The crash came between the successor and the seal.
+		b, _ = appendGroup(nil, appendSeal(nil, last.head.seq), e.head.salt, e.at)
+		at = e.at.off
+	}
+	if len(b) > 0 {
+		if _, err := file.WriteAt(b, at); err != nil {
+			return err
+		}
+	}
+	return file.Sync()
+}
+
+func (o *opening) result(file disk.File) *Log {
+	last := o.ends[len(o.ends)-1]
+	l := &Log{
+		cfg:      o.cfg,
+		metadata: o.log.metadata,
+		file:     file,
+		head:     last.head,
+		tail:     last.at,
+		size:     last.size,
+		hard:     o.log.hard,
+		durable:  o.log.hard,
+		prev:     o.log.prev,
+	}
+	if last.torn {
+		l.size = last.at.off
+	}
+	l.last, l.lastTerm = o.log.last()
+	for _, e := range o.ends {
+		l.segments = append(l.segments, segment{name: e.name, prev: e.head.prev, bytes: e.at.off})
+	}
+	return l
+}
+
+// listing is what a log's directory holds.
+type listing struct {
+	segments   []string // in order
+	unfinished []string // segments that never got their name
+	foreign    []string
+}
+
+// list reads the directory. One that does not exist is empty. A file that looks
+// like a segment without being named like one is refused: somebody meant it to be
+// part of the log.
+func list(cfg Config) (listing, error) {
+	names, err := cfg.FS.ReadDir(cfg.Dir)
+	if errors.Is(err, os.ErrNotExist) {
+		return listing{}, nil
+	}
+	if err != nil {
+		return listing{}, fmt.Errorf("wal: cannot read the log directory, check owner and mode: %w", err)
+	}
+	var l listing
+	for _, name := range names {
+		_, _, ok := parseName(name)
+		_, _, part := parseName(strings.TrimSuffix(name, unfinished) + suffix)
+		switch {
+		case name == lockName:
+		case ok:
+			l.segments = append(l.segments, name)
+		case strings.HasSuffix(name, suffix):
+			return listing{}, fmt.Errorf("%w: %s looks like a segment but has no proper name: rename it back or move it elsewhere",
+				ErrCorrupt, filepath.Join(cfg.Dir, name))
+		case part && strings.HasSuffix(name, unfinished):
+			l.unfinished = append(l.unfinished, name)
+		default:
+			l.foreign = append(l.foreign, name)
+		}
+	}
+	return l, nil
+}
+
+// complete checks that the segments are numbered without a gap. Their names begin
+// with the number, so they are in order.
+func (l listing) complete(cfg Config) error {
+	for i := 1; i < len(l.segments); i++ {
+		before, _, _ := parseName(l.segments[i-1])
+		switch seq, _, _ := parseName(l.segments[i]); {
+		case seq == before:
+			return fmt.Errorf("%w: %s and %s have the same number: move the wrong one elsewhere",
+				ErrCorrupt, filepath.Join(cfg.Dir, l.segments[i-1]), l.segments[i])
+		case seq != before+1:
+			return fmt.Errorf("%w: %s is missing: %s", ErrCorrupt,
+				filepath.Join(cfg.Dir, fmt.Sprintf("%016x-*%s", before+1, suffix)), advice)
+		}
+	}
+	return nil
+}
+
+// removeUnfinished deletes what a crash left of segments being made.
+func (l listing) removeUnfinished(cfg Config) error {
+	for _, name := range l.unfinished {
+		if err := cfg.FS.Remove(filepath.Join(cfg.Dir, name)); err != nil {
+			return fmt.Errorf("wal: cannot remove an unfinished segment: %w", err)
+		}
+	}
+	return nil
+}
+
+// advice ends the line about a damaged log.
+const advice = "nothing was changed; restore the member from a backup, or remove it from the cluster and add it again"
+
+// blame turns a fault in a segment into the line an operator reads.
+func blame(cfg Config, name string, err error) error {
+	var f fault
+	if !errors.As(err, &f) {
+		return err
+	}
+	path := filepath.Join(cfg.Dir, name)
+	if f.kind == ErrCorrupt {
+		return fmt.Errorf("%w: %s at byte %d: %s: %s", ErrCorrupt, path, f.off, f.text, advice)
+	}
+	return fmt.Errorf("%w: %s: %s", f.kind, path, f.text)
+}
+
+// read returns the bytes of a segment, at most limit of them unless it is
+// negative. They are in buf when it is large enough.
+func read(cfg Config, name string, buf []byte, limit int64) ([]byte, error) {
+	name = filepath.Join(cfg.Dir, name)
+	f, err := cfg.FS.OpenFile(name, os.O_RDONLY, 0)
+	if err != nil {
+		return nil, fmt.Errorf("wal: cannot open the log, check owner and mode: %w", err)
+	}
+	size, err := f.Size()
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("wal: cannot measure %s: %w", name, err), f.Close())
+	}
+	if limit >= 0 {
+		size = min(size, limit)
+	}
+	if int64(cap(buf)) < size {
+		buf = make([]byte, size)
+	}
+	n, err := f.ReadAt(buf[:size], 0)
+	if err == io.EOF && int64(n) == size {
+		err = nil
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("wal: cannot read %s: %w", name, err), f.Close())
+	}
+	return buf[:size], f.Close()
+}

@@ -1,0 +1,200 @@
+package wal
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"etcd2/internal/disk"
+)
+
+const (
+	version      = 1
+	magic        = "etcd2wal"
+	suffix       = ".wal"
+	unfinished   = ".wal.part" // a segment that has not got its name yet
+	lockName     = "lock"
+	preludeBytes = 16 // magic, version and length: the same in every version
+	fixedBytes   = 88 // a header without metadata and checksum
+	maxMetadata  = 64 << 10
+	firstRoom    = 1 << 20 // preallocated at first, then doubled as needed
+)
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// header begins a segment and lets it stand alone: with it, the log can be read
+// from here on when all earlier segments have been released.
+type header struct {
+	salt     [8]byte // random; without it no stored value can imitate a group
+	seq      uint64
+	group    uint64 // number of the first group here
+	before   uint32 // chained checksum of the previous segment, without its seal
+	restart  bool   // all earlier entries are superseded by a snapshot
+	prev     uint64 // index of the last entry before this segment
+	prevTerm uint64
+	hard     hardState
+	metadata []byte
+}
+
+func (h header) bytes() int64 { return int64(fixedBytes + len(h.metadata) + 4) }
+
+// name is the file name of the segment: its number and the index of the entry
+// that was to come next when it was made.
+func (h header) name() string { return segmentName(h.seq, h.prev+1) }
+
+func segmentName(seq, first uint64) string {
+	return fmt.Sprintf("%016x-%016x%s", seq, first, suffix)
+}
+
+// parseName is the inverse of segmentName.
+func parseName(name string) (seq, first uint64, ok bool) {
+	base, found := strings.CutSuffix(name, suffix)
+	left, right, cut := strings.Cut(base, "-")
+	if !found || !cut {
+		return 0, 0, false
+	}
+	seq, err1 := strconv.ParseUint(left, 16, 64)
+	first, err2 := strconv.ParseUint(right, 16, 64)
+	return seq, first, err1 == nil && err2 == nil && segmentName(seq, first) == name
+}
+
+// encode returns the header as written, and its checksum, with which the chain of
+// the segment begins.
+func (h header) encode() ([]byte, uint32) {
+	le := binary.LittleEndian
+	b := make([]byte, 0, h.bytes())
+	b = append(b, magic...)
+	b = le.AppendUint32(b, version)
+	b = le.AppendUint32(b, uint32(h.bytes()))
+	b = append(b, h.salt[:]...)
+	b = le.AppendUint64(b, h.seq)
+	b = le.AppendUint64(b, h.group)
+	b = le.AppendUint32(b, h.before)
+	var flags uint32
+	if h.restart {
+		flags = 1
+	}
+	b = le.AppendUint32(b, flags)
+	b = le.AppendUint64(b, h.prev)
+	b = le.AppendUint64(b, h.prevTerm)
+	b = le.AppendUint64(b, h.hard.term)
+	b = le.AppendUint64(b, h.hard.vote)
+	b = le.AppendUint64(b, h.hard.commit)
+	b = append(b, h.metadata...)
+	sum := crc32.Checksum(b, castagnoli)
+	return le.AppendUint32(b, sum), sum
+}
+
+// parseHeader reads the header at the front of a segment and returns it with its
+// checksum. A fault is reported with the byte where it is.
+func parseHeader(b []byte) (header, uint32, error) {
+	le := binary.LittleEndian
+	if len(b) < preludeBytes || string(b[:len(magic)]) != magic {
+		return header{}, 0, damage(0, "not a segment of this kind of log; a data directory of another etcd must be imported")
+	}
+	n := int64(le.Uint32(b[12:]))
+	if n < preludeBytes+4 || n > fixedBytes+maxMetadata+4 || n > int64(len(b)) {
+		return header{}, 0, damage(12, "segment header of %d bytes in a file of %d", n, len(b))
+	}
+	b = b[:n]
+	sum := crc32.Checksum(b[:n-4], castagnoli)
+	if want := le.Uint32(b[n-4:]); sum != want {
+		return header{}, 0, damage(0, "segment header has checksum %08x, want %08x", sum, want)
+	}
+	// Only now is the version believed: a flipped bit must not send the operator
+	// looking for a newer server.
+	if v := le.Uint32(b[8:]); v != version {
+		return header{}, 0, fault{ErrVersion, 8, fmt.Sprintf("format %d, this server reads format %d; start the version that wrote it, or a newer one", v, version)}
+	}
+	if n < fixedBytes+4 {
+		return header{}, 0, damage(12, "segment header of %d bytes, want %d or more", n, fixedBytes+4)
+	}
+	return header{
+		salt:     [8]byte(b[16:24]),
+		seq:      le.Uint64(b[24:]),
+		group:    le.Uint64(b[32:]),
+		before:   le.Uint32(b[40:]),
+		restart:  le.Uint32(b[44:]) == 1,
+		prev:     le.Uint64(b[48:]),
+		prevTerm: le.Uint64(b[56:]),
+		hard:     hardState{term: le.Uint64(b[64:]), vote: le.Uint64(b[72:]), commit: le.Uint64(b[80:])},
+		metadata: append([]byte(nil), b[fixedBytes:n-4]...),
+	}, sum, nil
+}
+
+// makeSegment makes a new, durable segment with the given header and opens it. It
+// draws the header's salt.
+func (l *Log) makeSegment(h *header) (disk.File, error) {
+	rand.Read(h.salt[:]) // never fails
+	b, _ := h.encode()
+	name := h.name()
+	if err := l.makeFile(name, b); err != nil {
+		return nil, fmt.Errorf("wal: cannot make segment %s: %w", l.path(name), err)
+	}
+	f, err := l.cfg.FS.OpenFile(l.path(name), os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("wal: cannot open segment: %w", err)
+	}
+	return f, nil
+}
+
+// enter goes on in a segment that makeSegment has made.
+func (l *Log) enter(h header, f disk.File) {
+	_, sum := h.encode()
+	l.file, l.head, l.size = f, h, h.bytes()
+	l.tail = position{off: h.bytes(), group: h.group, sum: sum}
+	l.last, l.lastTerm, l.durable = h.prev, h.prevTerm, h.hard
+	l.mu.Lock()
+	l.segments = append(l.segments, segment{name: h.name(), prev: h.prev, bytes: h.bytes()})
+	l.mu.Unlock()
+}
+
+// makeFile writes a new file under an unfinished name, makes it durable and then
+// gives it its name. It is closed before that: Windows renames no open file.
+func (l *Log) makeFile(name string, content []byte) error {
+	part := l.path(strings.TrimSuffix(name, suffix) + unfinished)
+	f, err := l.cfg.FS.OpenFile(part, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	err = fill(f, content)
+	if err := errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	if err := l.cfg.FS.Rename(part, l.path(name)); err != nil {
+		return err
+	}
+	return l.cfg.FS.SyncDir(l.cfg.Dir)
+}
+
+func fill(f disk.File, content []byte) error {
+	if _, err := f.WriteAt(content, 0); err != nil {
+		return err
+	}
+	return f.Sync()
+}
+
+// reserve preallocates room up to end and beyond, in doubling steps up to the
+// segment size, so that a sync seldom has to record a new file size. A disk too
+// full for that may still hold the group itself; if not, the write will say so.
+func (l *Log) reserve(end int64) error {
+	if end <= l.size {
+		return nil
+	}
+	room := max(firstRoom, 2*l.size)
+	room = max(end, min(room, l.cfg.SegmentBytes))
+	if err := l.file.Allocate(room); err != nil {
+		if errors.Is(err, syscall.ENOSPC) {
+			return nil
+		}
+		return fmt.Errorf("wal: cannot reserve room in %s: %w", l.path(l.head.name()), err)
+	}
+	l.size = room
+	return nil
+}
