@@ -9,6 +9,7 @@ import (
 	"net/netip"
 
 	"etcd2/membership"
+	"etcd2/wal"
 )
 
 // bootstrap decides what the process starts as and fills in Founding. The checks
@@ -22,7 +23,11 @@ func bootstrap(ctx context.Context, c *Config, log *slog.Logger) error {
 	if was == roleProxy || was == roleOpen && c.Proxy != proxyOff {
 		return fmt.Errorf("cannot start as a proxy in %s: this build serves members only", c.DataDir)
 	}
-	if hasLog(c.LogDir()) {
+	running, err := wal.Exists(wal.Config{Dir: c.LogDir()})
+	if err != nil {
+		return fmt.Errorf("cannot access WAL directory: %w", err)
+	}
+	if running {
 		return restart(c, log)
 	}
 	switch {

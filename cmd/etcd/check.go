@@ -15,6 +15,7 @@ const electionMax = 50 * time.Second
 var (
 	errManyMethods = errors.New(`multiple discovery or bootstrap flags are set. Choose one of "initial-cluster", "discovery" or "discovery-srv"`)
 	errAdvertise   = errors.New("-advertise-client-urls is required when -listen-client-urls is set explicitly")
+	errPeers       = errors.New("-peers and -peers-file join a running cluster, but this build runs clusters of one member")
 )
 
 // check completes the configuration from what the flags leave open and refuses
@@ -31,6 +32,9 @@ func (o *options) check() error {
 	}
 	if err := o.applyLegacy(); err != nil {
 		return err
+	}
+	if o.set("peers") || o.set("peers-file") {
+		return errPeers
 	}
 	c := o.cfg
 	mayBeProxy := c.Proxy != proxyOff || c.Discovery != "" && c.Fallback == fallbackProxy

@@ -6,9 +6,6 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
-	"path/filepath"
-	"slices"
-	"strings"
 )
 
 // role is what the process is, by what its data directory holds.
@@ -52,40 +49,4 @@ func lookInto(dir string, log *slog.Logger) (role, error) {
 		return roleProxy, nil
 	}
 	return roleOpen, nil
-}
-
-// hasLog tells whether a raft log is in the directory.
-func hasLog(dir string) bool {
-	entries, err := os.ReadDir(dir)
-	return err == nil && slices.ContainsFunc(entries, func(e os.DirEntry) bool {
-		return strings.HasSuffix(e.Name(), ".wal")
-	})
-}
-
-// prepareDirs makes the directories of a member, private to its user, and tries
-// to write into each.
-func prepareDirs(c *Config) error {
-	for _, d := range []struct{ dir, complaint string }{
-		{c.DataDir, "cannot access data directory"},
-		{c.MemberDir(), "cannot write to member directory"},
-		{c.LogDir(), "cannot write to WAL directory"},
-		{c.CheckpointDir(), "cannot write to snapshot directory"},
-	} {
-		if err := touch(d.dir); err != nil {
-			return fmt.Errorf("%s: %w", d.complaint, err)
-		}
-	}
-	return nil
-}
-
-// touch makes a directory and tries to write into it.
-func touch(dir string) error {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return err
-	}
-	name := filepath.Join(dir, ".touch")
-	if err := os.WriteFile(name, nil, 0o600); err != nil {
-		return err
-	}
-	return os.Remove(name)
 }

@@ -3,9 +3,7 @@ package main
 import (
 	"fmt"
 	"log/slog"
-	"maps"
 	"strings"
-	"sync/atomic"
 )
 
 // Levels beyond those of slog.
@@ -38,7 +36,7 @@ func parseLevel(text string) (slog.Level, error) {
 			return l.level, nil
 		}
 	}
-	return 0, fmt.Errorf("couldn't parse log level %s", text)
+	return 0, fmt.Errorf("%q is not a level", text)
 }
 
 // nameOf is the name of the highest named level that is not above l.
@@ -52,48 +50,30 @@ func nameOf(l slog.Level) string {
 	return name
 }
 
-// levels says how much each package logs. It may be changed at any time, by any
-// goroutine.
+// levels says how much each package logs.
 type levels struct {
-	table atomic.Pointer[levelTable]
-}
-
-// levelTable is one state of levels; it never changes.
-type levelTable struct {
-	all      slog.Level
-	packages map[string]slog.Level // exceptions
+	All      slog.LevelVar         // may be changed at any time, by any goroutine
+	packages map[string]slog.Level // exceptions; fixed once the member starts
 }
 
 func newLevels(all slog.Level) *levels {
 	l := new(levels)
-	l.table.Store(&levelTable{all: all})
+	l.All.Set(all)
 	return l
 }
 
 // of returns the level of a package.
 func (l *levels) of(pkg string) slog.Level {
-	t := l.table.Load()
-	if level, ok := t.packages[pkg]; ok {
+	if level, ok := l.packages[pkg]; ok {
 		return level
 	}
-	return t.all
-}
-
-// SetAll gives every package the level called name, or fails and changes nothing.
-func (l *levels) SetAll(name string) error {
-	level, err := parseLevel(name)
-	if err != nil {
-		return fmt.Errorf("Invalid log level %s", name) //nolint:staticcheck // the recorded text
-	}
-	l.table.Store(&levelTable{all: level})
-	return nil
+	return l.All.Level()
 }
 
 // setPackages reads a list such as "etcdserver=WARNING,wal=DEBUG"; "*" stands for
 // all packages. It fails and changes nothing when an item cannot be read.
 func (l *levels) setPackages(list string) error {
-	old := l.table.Load()
-	next := &levelTable{all: old.all, packages: maps.Clone(old.packages)}
+	all, packages := l.All.Level(), make(map[string]slog.Level)
 	for item := range strings.SplitSeq(list, ",") {
 		pkg, name, ok := strings.Cut(strings.TrimSpace(item), "=")
 		if !ok {
@@ -104,14 +84,13 @@ func (l *levels) setPackages(list string) error {
 			return err
 		}
 		if pkg == "*" {
-			next = &levelTable{all: level}
+			all = level
+			clear(packages)
 			continue
 		}
-		if next.packages == nil {
-			next.packages = make(map[string]slog.Level)
-		}
-		next.packages[pkg] = level
+		packages[pkg] = level
 	}
-	l.table.Store(next)
+	l.All.Set(all)
+	l.packages = packages
 	return nil
 }

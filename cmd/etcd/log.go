@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"log/slog"
 	"slices"
@@ -130,30 +129,33 @@ func (h *textHandler) WithGroup(name string) slog.Handler {
 // appendAttr adds " key=value" to line, or, when a names the package, returns
 // that.
 func (h *textHandler) appendAttr(pkg string, line []byte, a slog.Attr) (string, []byte) {
+	if a.Key == pkgKey && h.group == "" {
+		return a.Value.String(), line
+	}
+	return pkg, appendAttr(line, h.group, a)
+}
+
+// appendAttr adds " key=value", or the members of a group, each key behind the
+// prefix.
+func appendAttr(line []byte, prefix string, a slog.Attr) []byte {
 	v := a.Value.Resolve()
-	switch {
-	case a.Key == pkgKey && h.group == "":
-		return v.String(), line
-	case v.Kind() == slog.KindGroup:
-		inner := &textHandler{group: h.group}
+	if v.Kind() == slog.KindGroup {
 		if a.Key != "" {
-			inner.group += a.Key + "."
+			prefix += a.Key + "."
 		}
 		for _, member := range v.Group() {
-			if inner.group == "" && member.Key == pkgKey {
-				continue
-			}
-			_, line = inner.appendAttr("", line, member)
+			line = appendAttr(line, prefix, member)
 		}
-		return pkg, line
-	case a.Equal(slog.Attr{}):
-		return pkg, line
+		return line
+	}
+	if a.Equal(slog.Attr{}) {
+		return line
 	}
 	line = append(line, ' ')
-	line = append(line, h.group...)
+	line = append(line, prefix...)
 	line = append(line, a.Key...)
 	line = append(line, '=')
-	return pkg, appendValue(line, fmt.Sprint(v.Any()))
+	return appendValue(line, v.String())
 }
 
 // appendValue adds a value, in quotes when it would not read as one word.
