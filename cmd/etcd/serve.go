@@ -1,0 +1,133 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"etcd2/api/v2"
+	"etcd2/etcdserver"
+	"etcd2/membership"
+	"etcd2/peer"
+)
+
+// serve is one member from its open data directory to its last answer: the only
+// place where all packages meet.
+func serve(ctx context.Context, cfg Config, log *slog.Logger) error {
+	l, err := listen(ctx, &cfg, log)
+	if err != nil {
+		return err
+	}
+	defer l.Close()
+	logConfig(&cfg, log)
+	metrics := v2.NewMetrics()
+	member, err := etcdserver.Open(memberConfig(&cfg, metrics, log))
+	if err != nil {
+		return err
+	}
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	clients := v2.Handler(member, v2.Config{
+		CORS:     cfg.CORS,
+		Pprof:    cfg.EnablePprof,
+		Metrics:  metrics,
+		LogLevel: &cfg.Levels.All,
+		Stop:     ctx,
+		Logger:   log.With(pkgKey, "api"),
+	})
+	peers := peer.Handler(member)
+	return together(ctx,
+		member.Run,
+		func(ctx context.Context) error {
+			awaitAnnounced(ctx, member, cfg.Election)
+			return serveHTTP(ctx, l.Clients, clients, log)
+		},
+		func(ctx context.Context) error { return serveHTTP(ctx, l.Peers, peers, log) },
+	)
+}
+
+// memberConfig is the part of the configuration that the member itself needs.
+func memberConfig(cfg *Config, metrics *v2.Metrics, log *slog.Logger) etcdserver.Config {
+	founders := cfg.Founding.Members(cfg.ClusterToken)
+	var self membership.ID
+	for _, m := range founders {
+		if m.Name == cfg.Name {
+			self = m.ID
+		}
+	}
+	return etcdserver.Config{
+		Name:              cfg.Name,
+		Dir:               cfg.DataDir,
+		WALDir:            cfg.LogDir(),
+		ClientURLs:        cfg.AdvertiseClientURLs,
+		Founders:          founders,
+		Self:              self,
+		ClusterID:         membership.ClusterID(founders),
+		Tick:              cfg.Heartbeat,
+		Election:          cfg.Election,
+		CheckpointEntries: cfg.SnapshotCount,
+		HistoryEvents:     cfg.HistoryEvents,
+		MinFreeBytes:      cfg.MinFreeBytes,
+		Logger:            log.With(pkgKey, "etcdserver"),
+		Observe: etcdserver.Observer{
+			LogSync:    metrics.ObserveSync,
+			Proposal:   metrics.ObserveProposal,
+			Failed:     metrics.ObserveProposalFailed,
+			Checkpoint: metrics.ObserveCheckpoint,
+		},
+	}
+}
+
+// awaitAnnounced lets the member publish itself before the first client is
+// served, so that its own writes come first in the log. It waits no longer than
+// an election may take: reads are served without a leader too.
+func awaitAnnounced(ctx context.Context, member *etcdserver.Server, election time.Duration) {
+	select {
+	case <-member.Announced():
+	case <-time.After(2 * election):
+	case <-ctx.Done():
+	}
+}
+
+// serveHTTP answers on every listener until ctx ends, then cuts the connections:
+// a client that waits must not hold up the stop.
+func serveHTTP(ctx context.Context, on []net.Listener, h http.Handler, log *slog.Logger) error {
+	srv := v2.NewHTTPServer(h, v2.ServerConfig{Logger: log.With(pkgKey, "http")})
+	serving := make([]service, 0, len(on)+1)
+	for _, l := range on {
+		serving = append(serving, func(context.Context) error {
+			if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+				return err
+			}
+			return nil
+		})
+	}
+	serving = append(serving, func(ctx context.Context) error {
+		<-ctx.Done()
+		return srv.Close()
+	})
+	return together(ctx, serving...)
+}
+
+// service runs until its context ends or it fails.
+type service func(ctx context.Context) error
+
+// together runs services until the first of them returns, stops the others, waits
+// for them and returns the first error.
+func together(ctx context.Context, services ...service) error {
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	var running sync.WaitGroup
+	for _, run := range services {
+		running.Go(func() { stop(run(ctx)) })
+	}
+	running.Wait()
+	if err := context.Cause(ctx); !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return nil
+}

@@ -1,0 +1,110 @@
+package etcdserver
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"go.etcd.io/raft/v3/raftpb"
+	"google.golang.org/protobuf/proto"
+
+	"etcd2/membership"
+	"etcd2/raftnode"
+	"etcd2/store"
+)
+
+// apply is the applier: the only goroutine that changes the tree. It takes
+// committed entries in log order until the node stops handing them out.
+func (s *Server) apply() error {
+	for c := range s.node.Committed() {
+		if c.Snapshot != nil {
+			return errors.New("etcdserver: another member sent a snapshot, but this version has no peers")
+		}
+		for _, e := range c.Entries {
+			if err := s.applyEntry(e); err != nil {
+				return fmt.Errorf("etcdserver: cannot apply log entry %d: %w", e.GetIndex(), err)
+			}
+		}
+		s.progress.wake()
+		s.node.Applied(c)
+		s.expiry.look(s.store.NextExpiry())
+		s.checkpoint.consider(s)
+	}
+	return nil
+}
+
+func (s *Server) applyEntry(e *raftpb.Entry) error {
+	index, term := e.GetIndex(), e.GetTerm()
+	if last := s.progress.index.Load(); index != last+1 {
+		panic(fmt.Sprintf("etcdserver: entry %d applied after entry %d", index, last))
+	}
+	s.checkpoint.count(len(e.GetData()))
+	switch e.GetType() {
+	case raftpb.EntryType_EntryNormal:
+		return s.applyNormal(e.GetData(), index, term)
+	case raftpb.EntryType_EntryConfChange:
+		s.progress.set(index, term)
+		return s.applyConfChange(e.GetData())
+	}
+	return fmt.Errorf("entry type %v is not known to this version", e.GetType())
+}
+
+func (s *Server) applyNormal(data []byte, index, term uint64) error {
+	if len(data) == 0 { // a new leader's first entry
+		if term > s.startTerm {
+			s.leaderChanges.Add(1)
+		}
+		s.progress.set(index, term)
+		return nil
+	}
+	id, op, err := decodeEntry(data)
+	if err != nil {
+		return err
+	}
+	ev, err := s.store.Apply(op)
+	s.progress.set(index, term)
+	if strings.HasPrefix(op.Path, clusterRoot) {
+		s.clusterChanged()
+	}
+	o := outcome{reply: Reply{Event: ev, Index: s.store.Index(), RaftIndex: index, RaftTerm: term}}
+	if err != nil && !errors.As(err, &o.err) {
+		return err
+	}
+	s.waiters.answer(id, o)
+	return nil
+}
+
+// applyConfChange makes a change of members take effect: in raft and, as an
+// ordinary write, in the directory that every member reads its cluster from.
+func (s *Server) applyConfChange(data []byte) error {
+	var cc raftpb.ConfChange
+	if err := proto.Unmarshal(data, &cc); err != nil {
+		return err
+	}
+	if cc.GetType() != raftpb.ConfChangeType_ConfChangeAddNode {
+		return fmt.Errorf("change of members %v is not known to this version", cc.GetType())
+	}
+	m, err := decodeMember(cc.GetContext())
+	if err != nil {
+		return err
+	}
+	conf, err := s.node.ApplyConfChange(&cc)
+	if errors.Is(err, raftnode.ErrStopped) {
+		return nil // the change is applied again at the next start
+	}
+	if err != nil {
+		return err
+	}
+	s.conf = conf
+	op := store.Op{Action: store.Create, Path: membership.RaftAttributesPath(m.ID), Value: membership.RaftAttributes(m)}
+	if _, err := s.store.Apply(op); err != nil {
+		return err
+	}
+	s.clusterChanged()
+	which := ""
+	if m.ID == s.id {
+		which = "local "
+	}
+	s.log.Info(fmt.Sprintf("added %smember %s %v to cluster %s", which, m.ID, m.PeerURLs, s.clusterID))
+	return nil
+}

@@ -1,0 +1,84 @@
+package etcdserver
+
+import (
+	"errors"
+	"log/slog"
+	"path/filepath"
+	"time"
+
+	"etcd2/internal/disk"
+	"etcd2/membership"
+)
+
+// Config says what a member is and tunes it. A zero field takes the default
+// named beside it.
+type Config struct {
+	Name       string   // this member's name; required
+	Dir        string   // data directory; required
+	WALDir     string   // directory of the log; DIR/member/wal
+	ClientURLs []string // published to the cluster at every start
+
+	// The founding members and their cluster. They are looked at only while
+	// the data directory holds no log.
+	Founders  []membership.Member
+	Self      membership.ID
+	ClusterID membership.ID
+
+	Tick     time.Duration // heartbeat period; 100ms
+	Election time.Duration // silence before an election; 1s
+
+	CheckpointEntries uint64 // applied entries between checkpoints; 10000
+	CheckpointBytes   int64  // log bytes between checkpoints; 64 MiB
+	HistoryEvents     int    // events kept for watchers; 100000
+	MinFreeBytes      uint64 // disk space below which writes are refused; 0 turns the guard off
+
+	FreeBytes func(dir string) (uint64, error) // disk.Free
+	Logger    *slog.Logger                     // discard
+	Observe   Observer                         // what is measured goes here; nothing
+}
+
+// Observer receives measurements. Its functions are called from the goroutines
+// of the log and the applier, so they return at once. A nil function is skipped.
+type Observer struct {
+	LogSync    func(took time.Duration)            // one group of log records made durable
+	Proposal   func(took time.Duration)            // one write, from proposal to its outcome
+	Failed     func()                              // one write that got no outcome
+	Checkpoint func(took time.Duration, nodes int) // one checkpoint made durable
+}
+
+func (c Config) withDefaults() (Config, error) {
+	if c.Dir == "" {
+		return c, errors.New("etcdserver: Config.Dir is required")
+	}
+	if c.WALDir == "" {
+		c.WALDir = filepath.Join(c.Dir, "member", "wal")
+	}
+	if c.Tick == 0 {
+		c.Tick = 100 * time.Millisecond
+	}
+	if c.Election == 0 {
+		c.Election = time.Second
+	}
+	if c.CheckpointEntries == 0 {
+		c.CheckpointEntries = 10000
+	}
+	if c.CheckpointBytes == 0 {
+		c.CheckpointBytes = 64 << 20
+	}
+	if c.HistoryEvents == 0 {
+		c.HistoryEvents = 100000
+	}
+	if c.FreeBytes == nil {
+		c.FreeBytes = disk.Free
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	return c, nil
+}
+
+// checkpointDir is where the checkpoint file lives.
+func (c Config) checkpointDir() string { return filepath.Join(c.Dir, "member", "snap") }
+
+// requestTimeout bounds everything that goes through the log.
+func (c Config) requestTimeout() time.Duration { return 5*time.Second + 2*c.Election }

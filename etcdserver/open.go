@@ -1,0 +1,233 @@
+package etcdserver
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"go.etcd.io/raft/v3/raftpb"
+	"google.golang.org/protobuf/proto"
+
+	"etcd2/internal/disk"
+	"etcd2/membership"
+	"etcd2/raftnode"
+	"etcd2/snap"
+	"etcd2/store"
+	"etcd2/version"
+	"etcd2/wal"
+)
+
+// ErrDataDir marks a data directory that this member must not run on. The text
+// says what is wrong and what to do.
+var ErrDataDir = errors.New("etcdserver: data directory cannot be used")
+
+// Open opens the data directory and readies the member without starting it: it
+// bootstraps the founding members into an empty directory, or restarts from the
+// checkpoint and log found there. Nothing is changed when it returns an error
+// about what it found.
+func Open(cfg Config) (*Server, error) {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	if err := makeDirs(cfg); err != nil {
+		return nil, err
+	}
+	s := &Server{
+		cfg: cfg, log: cfg.Logger, started: time.Now(),
+		waiters: newWaiters(), expiry: newExpiry(), checkpoint: newCheckpointer(cfg), space: newSpace(cfg),
+		announced: make(chan struct{}), stopping: make(chan struct{}),
+	}
+	if err := s.open(); err != nil {
+		s.abandon()
+		return nil, err
+	}
+	return s, nil
+}
+
+func makeDirs(cfg Config) error {
+	for _, dir := range []string{cfg.Dir, cfg.WALDir, cfg.checkpointDir()} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return fmt.Errorf("cannot access data directory: %w", err)
+		}
+		probe := dir + "/.touch"
+		if err := os.WriteFile(probe, nil, 0o600); err != nil {
+			return fmt.Errorf("cannot write to data directory: %w", err)
+		}
+		if err := os.Remove(probe); err != nil {
+			return fmt.Errorf("cannot write to data directory: %w", err)
+		}
+	}
+	return nil
+}
+
+func (s *Server) open() error {
+	found, err := s.openLog()
+	if err != nil {
+		return err
+	}
+	files, err := snap.Open(s.cfg.checkpointDir(), snap.Config{Logger: s.log})
+	if err != nil {
+		return err
+	}
+	s.files = files
+	tree, meta, err := s.files.Load(store.Config{HistoryEvents: s.cfg.HistoryEvents})
+	if err != nil {
+		return err
+	}
+	s.store = tree
+	if len(found.Entries) == 0 && found.PrevIndex == 0 && meta.Index == 0 {
+		if found.Entries, found.Hard, err = s.bootstrap(); err != nil {
+			return err
+		}
+		s.log.Info(fmt.Sprintf("starting member %s in cluster %s", s.id, s.clusterID))
+	} else {
+		if err := s.agree(found, meta); err != nil {
+			return err
+		}
+		s.log.Info("recovered store from checkpoint", "index", meta.Index, "keys", meta.Nodes)
+		s.log.Info(fmt.Sprintf("restarting member %s in cluster %s at commit index %d", s.id, s.clusterID, found.Hard.GetCommit()))
+	}
+	return s.restore(found, meta)
+}
+
+// openLog opens the log, or creates the one of a founding member.
+func (s *Server) openLog() (wal.State, error) {
+	cfg := wal.Config{Dir: s.cfg.WALDir, FS: disk.OS(), Logger: s.log, OnSync: s.observeSync}
+	log, found, err := wal.Open(cfg)
+	switch {
+	case errors.Is(err, wal.ErrNoLog):
+		s.id, s.clusterID = s.cfg.Self, s.cfg.ClusterID
+		log, err = wal.Create(cfg, identity{s.id, s.clusterID}.encode())
+		if err != nil {
+			return wal.State{}, err
+		}
+	case err != nil:
+		return wal.State{}, err
+	default:
+		who, err := decodeIdentity(found.Metadata)
+		if err != nil {
+			return wal.State{}, errors.Join(fmt.Errorf("%w: %s: %w", ErrDataDir, s.cfg.WALDir, err), log.Close())
+		}
+		s.id, s.clusterID = who.member, who.cluster
+	}
+	s.wal = log
+	return found, nil
+}
+
+func (s *Server) observeSync(took time.Duration, _ int64) { observe(s.cfg.Observe.LogSync, took) }
+
+// bootstrap writes the first entries of a cluster: one for each founding
+// member, the same on every one of them.
+func (s *Server) bootstrap() ([]*raftpb.Entry, *raftpb.HardState, error) {
+	if s.id != s.cfg.Self || s.clusterID != s.cfg.ClusterID {
+		return nil, nil, fmt.Errorf("%w: %s holds the empty log of member %s in cluster %s, not of %s in %s; remove the directory or start with the flags it was made with",
+			ErrDataDir, s.cfg.WALDir, s.id, s.clusterID, s.cfg.Self, s.cfg.ClusterID)
+	}
+	entries := make([]*raftpb.Entry, 0, len(s.cfg.Founders))
+	for i, m := range s.cfg.Founders {
+		context, err := encodeMember(m)
+		if err != nil {
+			return nil, nil, err
+		}
+		change, err := proto.Marshal(&raftpb.ConfChange{
+			Type:    raftpb.ConfChangeType_ConfChangeAddNode.Enum(),
+			NodeId:  proto.Uint64(uint64(m.ID)),
+			Context: context,
+		})
+		if err != nil {
+			return nil, nil, err
+		}
+		entries = append(entries, &raftpb.Entry{
+			Type: raftpb.EntryType_EntryConfChange.Enum(), Term: proto.Uint64(1), Index: proto.Uint64(uint64(i + 1)), Data: change,
+		})
+	}
+	hard := &raftpb.HardState{Term: proto.Uint64(1), Vote: proto.Uint64(0), Commit: proto.Uint64(uint64(len(entries)))}
+	return entries, hard, s.wal.Save(hard, entries)
+}
+
+// agree checks that checkpoint and log belong together, so that what is served
+// is the whole of what was acknowledged.
+func (s *Server) agree(found wal.State, meta snap.Meta) error {
+	last := found.PrevIndex + uint64(len(found.Entries))
+	refuse := func(format string, args ...any) error {
+		return fmt.Errorf("%w: %s; restore the directory from a backup, or remove it and add the member to its cluster again",
+			ErrDataDir, fmt.Sprintf(format, args...))
+	}
+	switch {
+	case meta.Index > 0 && (meta.MemberID != uint64(s.id) || meta.ClusterID != uint64(s.clusterID)):
+		return refuse("the checkpoint in %s is of member %s in cluster %s, the log in %s of member %s in cluster %s",
+			s.cfg.checkpointDir(), membership.ID(meta.MemberID), membership.ID(meta.ClusterID), s.cfg.WALDir, s.id, s.clusterID)
+	case found.PrevIndex > meta.Index:
+		return refuse("the log in %s begins after entry %d, but the checkpoint in %s ends at entry %d, so what lies between is missing",
+			s.cfg.WALDir, found.PrevIndex, s.cfg.checkpointDir(), meta.Index)
+	case last < meta.Index:
+		return refuse("the log in %s ends at entry %d, before the checkpoint in %s at entry %d, so log files are missing",
+			s.cfg.WALDir, last, s.cfg.checkpointDir(), meta.Index)
+	}
+	return nil
+}
+
+// restore makes the raft node and the member's own state from what was found.
+func (s *Server) restore(found wal.State, meta snap.Meta) error {
+	conf, err := confState(meta)
+	if err != nil {
+		return fmt.Errorf("%w: %s: raft configuration in the checkpoint: %w", ErrDataDir, s.cfg.checkpointDir(), err)
+	}
+	s.conf = conf
+	s.startTerm = found.Hard.GetTerm()
+	s.progress.set(meta.Index, meta.Term)
+	s.clock = newClock(s.store.Clock())
+	s.expiry.look(s.store.NextExpiry())
+	s.clusterChanged()
+	if err := s.seedRequestIDs(); err != nil {
+		return err
+	}
+	s.node, err = raftnode.New(raftnode.Config{
+		ID:       uint64(s.id),
+		Tick:     s.cfg.Tick,
+		Election: int(s.cfg.Election / s.cfg.Tick),
+		Logger:   s.log,
+	}, raftnode.State{
+		Hard: found.Hard, Conf: conf, Entries: found.Entries,
+		PrevIndex: found.PrevIndex, PrevTerm: found.PrevTerm, Applied: meta.Index, AppliedTerm: meta.Term,
+	}, s.wal, nobody{})
+	if err != nil {
+		return err
+	}
+	decided := s.ClusterVersion()
+	if decided == "" {
+		decided = "to_be_decided"
+	}
+	s.log.Info(fmt.Sprintf("starting server... [version: %s, cluster version: %s]", version.Server, decided))
+	return nil
+}
+
+// seedRequestIDs makes the ids of this run differ from those that other runs
+// and members left in the log.
+func (s *Server) seedRequestIDs() error {
+	var b [8]byte
+	if _, err := rand.Read(b[:]); err != nil {
+		return err
+	}
+	s.nextID.Store(binary.BigEndian.Uint64(b[:]))
+	return nil
+}
+
+// abandon closes what a failed open had opened.
+func (s *Server) abandon() {
+	if s.wal != nil {
+		s.wal.Close()
+	}
+	if s.files != nil {
+		s.files.Close()
+	}
+}
+
+// nobody is the network of a member without peers.
+type nobody struct{}
+
+func (nobody) Send([]*raftpb.Message) {}

@@ -1,0 +1,143 @@
+package etcdserver
+
+import (
+	"context"
+	"time"
+
+	"etcd2/store"
+)
+
+// Reply is the outcome of a write.
+type Reply struct {
+	Event     store.Event
+	Index     uint64 // etcd index after the write
+	RaftIndex uint64 // place of the write in the log
+	RaftTerm  uint64
+}
+
+// admissionFactor is how many times the bytes of a write may land on the disk:
+// once in the log, once in the checkpoint, and its record in the history.
+const admissionFactor = 3
+
+// Do carries one write through the log and returns when it is durable on a
+// quorum and applied here. It stamps the operation with the cluster's time.
+// The error is a *store.Error: a refusal of the store, or RaftInternal when the
+// log gave no answer in time, in which case the write may still happen.
+func (s *Server) Do(ctx context.Context, op store.Op) (Reply, error) {
+	id, data := s.encode(op)
+	if refused := s.space.admit(admissionFactor * len(data)); refused != nil {
+		return Reply{}, refused
+	}
+	return s.propose(ctx, id, data)
+}
+
+// doInternal is Do for the member's own writes, which go on while the disk is
+// nearly full: they are few and small.
+func (s *Server) doInternal(ctx context.Context, op store.Op) (Reply, error) {
+	id, data := s.encode(op)
+	return s.propose(ctx, id, data)
+}
+
+// encode stamps an operation and makes it a log entry under a new request id.
+func (s *Server) encode(op store.Op) (id uint64, data []byte) {
+	op.Now = s.clock.now()
+	id = s.nextID.Add(1)
+	return id, encodeEntry(id, op)
+}
+
+// propose puts an entry into the log and waits for what the applier makes of it.
+func (s *Server) propose(ctx context.Context, id uint64, data []byte) (Reply, error) {
+	start := time.Now()
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.requestTimeout())
+	defer cancel()
+	ch := s.waiters.register(id)
+	if err := s.node.Propose(ctx, data); err != nil {
+		s.waiters.forget(id)
+		return Reply{}, s.unanswered(ctx, start)
+	}
+	select {
+	case o := <-ch:
+		s.waiters.recycle(ch)
+		observe(s.cfg.Observe.Proposal, time.Since(start))
+		if o.err != nil {
+			return o.reply, o.err
+		}
+		return o.reply, nil
+	case <-ctx.Done():
+	case <-s.stopping:
+	}
+	s.waiters.forget(id)
+	return Reply{}, s.unanswered(ctx, start)
+}
+
+// unanswered says why a request got no answer, in the words of etcd 2.3.
+func (s *Server) unanswered(ctx context.Context, start time.Time) *store.Error {
+	if f := s.cfg.Observe.Failed; f != nil {
+		f()
+	}
+	select {
+	case <-s.stopping:
+		return &store.Error{Code: store.RaftInternal, Cause: "etcdserver: server stopped"}
+	default:
+	}
+	cause := "etcdserver: request timed out"
+	if context.Cause(ctx) == context.Canceled {
+		cause = "etcdserver: request cancelled" // by the client, who will not read it
+	} else if st := s.node.Status(); st.Leader != 0 && start.Before(st.LeaderSince) &&
+		st.LeaderSince.Sub(start) <= 2*s.cfg.Election {
+		cause += ", possibly due to previous leader failure"
+	} else if st.Leader != 0 {
+		cause += ", possibly due to connection lost"
+	}
+	return &store.Error{Code: store.RaftInternal, Cause: cause}
+}
+
+// Get reads the tree of this member, which may lag behind the cluster. The
+// error is a *store.Error.
+func (s *Server) Get(path string) (store.View, Position, error) {
+	pos := s.progress.position()
+	v, err := s.store.Get(path)
+	return v, pos, err
+}
+
+// QuorumGet reads what the cluster has agreed on up to now: it waits until a
+// quorum has confirmed the leader (raft thesis §6.4) and until this member has
+// applied what was committed by then. The error is a *store.Error.
+func (s *Server) QuorumGet(ctx context.Context, path string) (store.View, Position, error) {
+	if err := s.confirm(ctx); err != nil {
+		return store.View{}, Position{}, err
+	}
+	return s.Get(path)
+}
+
+// confirm returns once a local read is linearizable.
+func (s *Server) confirm(ctx context.Context) *store.Error {
+	start := time.Now()
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.requestTimeout())
+	defer cancel()
+	index, err := s.node.ReadIndex(ctx)
+	if err == nil {
+		err = s.progress.wait(ctx, index)
+	}
+	if err != nil {
+		return s.unanswered(ctx, start)
+	}
+	return nil
+}
+
+// Watch begins a watch on this member. Position is the place at which it began.
+// The error is a *store.Error.
+func (s *Server) Watch(path string, o store.WatchOptions) (*store.Watcher, Position, error) {
+	pos := s.progress.position()
+	w, err := s.store.Watch(path, o)
+	return w, pos, err
+}
+
+// Now is the cluster's time in Unix nanoseconds.
+func (s *Server) Now() int64 { return s.clock.now() }
+
+func observe(f func(time.Duration), d time.Duration) {
+	if f != nil {
+		f(d)
+	}
+}

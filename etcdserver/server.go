@@ -1,0 +1,102 @@
+// Package etcdserver is one member of a cluster: it opens the data directory,
+// drives the raft node, applies what is committed to the store and answers the
+// requests that wait for it.
+//
+// It owns the data directory, the request ids and the applier, which is the
+// only goroutine that changes the tree. An answer to a write means that the
+// write is durable on a quorum and visible to reads at this member. When a
+// promise can no longer be kept, such as after a failed fsync, Run returns an
+// error and the member serves nothing more.
+package etcdserver
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.etcd.io/raft/v3/raftpb"
+
+	"etcd2/membership"
+	"etcd2/raftnode"
+	"etcd2/store"
+	"etcd2/wal"
+)
+
+// Server is one member. Open makes it, Run drives it; the other methods may be
+// called from any goroutine while it runs.
+type Server struct {
+	cfg       Config
+	log       *slog.Logger
+	id        membership.ID
+	clusterID membership.ID
+	started   time.Time
+
+	store *store.Store
+	node  *raftnode.Node
+	wal   *wal.Log
+	files Checkpoints
+	clock clock
+
+	nextID     atomic.Uint64 // last request id handed out
+	waiters    *waiters
+	progress   progress
+	expiry     *expiry
+	checkpoint *checkpointer
+	space      *space
+	conf       *raftpb.ConfState // of the applier
+	startTerm  uint64            // raft term found in the data directory
+	cluster    atomic.Pointer[membership.Cluster]
+
+	leaderChanges atomic.Uint64 // since the start
+
+	announced chan struct{} // closed when the member is published and the version decided
+	stopping  chan struct{} // closed when Run begins to end
+}
+
+// Run drives the member until ctx ends, then returns nil. It returns an error
+// only when the member can no longer keep its promises. The data directory is
+// closed when it returns.
+func (s *Server) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	var running sync.WaitGroup
+	start := func(name string, f func(context.Context) error) {
+		running.Go(func() {
+			if err := f(ctx); err != nil {
+				cancel(err)
+			} else if ctx.Err() == nil {
+				s.log.Debug("service ended", "service", name)
+			}
+		})
+	}
+	start("raft", s.node.Run)
+	start("applier", func(context.Context) error { return s.apply() })
+	start("checkpoints", s.checkpoints)
+	start("expirer", s.expire)
+	start("space", s.space.run)
+	start("announcer", s.announce)
+
+	<-ctx.Done()
+	close(s.stopping)
+	s.store.Close()
+	running.Wait()
+	s.close()
+	if err := context.Cause(ctx); err != context.Canceled && err != context.DeadlineExceeded {
+		return err
+	}
+	return nil
+}
+
+// close releases the data directory.
+func (s *Server) close() {
+	if err := s.wal.Close(); err != nil {
+		s.log.Warn("log not closed cleanly", "error", err)
+	}
+	if err := s.files.Close(); err != nil {
+		s.log.Warn("checkpoint not closed cleanly", "error", err)
+	}
+}
+
+// leading tells whether this member is the leader as far as it knows.
+func (s *Server) leading() bool { return s.node.Status().Leader == uint64(s.id) }

@@ -1,0 +1,111 @@
+package etcdserver
+
+import (
+	"time"
+
+	"etcd2/membership"
+	"etcd2/store"
+)
+
+// Status is the state of the member for metrics and debugging.
+type Status struct {
+	ID            membership.ID
+	Leader        membership.ID // 0 while none is known
+	Role          string        // "StateLeader", "StateFollower", ...
+	Term          uint64
+	Commit        uint64 // raft index
+	Applied       uint64 // raft index
+	LeaderChanges uint64 // since the start of the process
+
+	PendingProposals int // requests that wait for their outcome
+	InboxLength      int // inputs queued before the raft loop
+	ApplyQueueLength int // committed entries queued before the applier
+
+	HistoryFirst  uint64 // etcd index of the oldest event kept; 0 when there is none
+	HistoryLast   uint64 // etcd index of the newest event
+	DatabaseBytes int64  // size of the checkpoint file
+	LogBytes      int64  // size of the write-ahead log
+}
+
+// SelfStats is what /v2/stats/self shows.
+type SelfStats struct {
+	Name        string
+	ID          membership.ID
+	State       string // "StateLeader" or "StateFollower"
+	Start       time.Time
+	Leader      membership.ID // the last known one during an election
+	LeaderSince time.Time
+	Received    Traffic // append messages from the leader
+	Sent        Traffic // append messages to followers
+}
+
+// Traffic counts messages and their recent rates.
+type Traffic struct {
+	Messages       uint64
+	PerSecond      float64 // messages; 0 after a quiet second
+	BytesPerSecond float64
+}
+
+// LeaderStats is what /v2/stats/leader shows.
+type LeaderStats struct {
+	Leader    membership.ID
+	Followers map[membership.ID]FollowerStats
+}
+
+// FollowerStats is the leader's experience with one follower.
+type FollowerStats struct {
+	Latency Latency
+	Fail    uint64 // messages that did not arrive
+	Success uint64
+}
+
+// Latency is a summary of round-trip times in milliseconds.
+type Latency struct {
+	Current           float64 `json:"current"`
+	Average           float64 `json:"average"`
+	StandardDeviation float64 `json:"standardDeviation"`
+	Minimum           float64 `json:"minimum"`
+	Maximum           float64 `json:"maximum"`
+}
+
+// Status does not wait for the log or the disk.
+func (s *Server) Status() Status {
+	st := s.node.Status()
+	first, last := s.store.HistoryWindow()
+	return Status{
+		ID:               s.id,
+		Leader:           membership.ID(st.Leader),
+		Role:             st.Role,
+		Term:             st.Term,
+		Commit:           st.Commit,
+		Applied:          s.progress.index.Load(),
+		LeaderChanges:    s.leaderChanges.Load(),
+		PendingProposals: s.waiters.len(),
+		InboxLength:      st.Proposals,
+		ApplyQueueLength: st.Applies,
+		HistoryFirst:     first,
+		HistoryLast:      last,
+		DatabaseBytes:    s.files.Size(),
+		LogBytes:         s.wal.Bytes(),
+	}
+}
+
+// StoreStats are the counters of the store.
+func (s *Server) StoreStats() store.Stats { return s.store.Stats() }
+
+// SelfStats describes this member.
+func (s *Server) SelfStats() SelfStats {
+	st := s.node.Status()
+	return SelfStats{
+		Name: s.cfg.Name, ID: s.id, State: st.Role, Start: s.started,
+		Leader: membership.ID(st.Leader), LeaderSince: st.LeaderSince,
+	}
+}
+
+// LeaderStats describes the followers; false unless this member leads.
+func (s *Server) LeaderStats() (LeaderStats, bool) {
+	if !s.leading() {
+		return LeaderStats{}, false
+	}
+	return LeaderStats{Leader: s.id, Followers: map[membership.ID]FollowerStats{}}, true
+}
