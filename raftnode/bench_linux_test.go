@@ -17,8 +17,8 @@ import (
 // slept in a system call, as a sync is: it costs time but no processor.
 type memLog struct{ latency time.Duration }
 
-func (l memLog) Save(*raftpb.HardState, []*raftpb.Entry) error {
-	if l.latency > 0 {
+func (l memLog) Save(_ *raftpb.HardState, entries []*raftpb.Entry) error {
+	if l.latency > 0 && len(entries) > 0 {
 		ts := syscall.NsecToTimespec(int64(l.latency))
 		syscall.Nanosleep(&ts, nil)
 	}

@@ -102,7 +102,9 @@ type State struct {
 // Log keeps entries on disk. *wal.Log satisfies it.
 type Log interface {
 	// Save makes the hard state (nil when unchanged) and the entries durable
-	// before it returns. Entries may overwrite a suffix of the log.
+	// before it returns. Entries may overwrite a suffix of the log. A hard state
+	// that differs in its commit index alone may wait for the next write: raft
+	// promises nobody to remember it.
 	Save(hard *raftpb.HardState, entries []*raftpb.Entry) error
 	// Restart forgets all entries but not the hard state; the log goes on behind
 	// (index, term), the position of a checkpoint received from another member.

@@ -81,6 +81,7 @@ func NewCore(cfg Config, st State, log Log) (*Core, *Writer, error) {
 			return nil, nil, fmt.Errorf("raftnode: restart the log at the checkpoint: %w", err)
 		}
 	}
+	mem.trim(cfg.TailEntries, cfg.TailBytes) // the log on disk is released in larger pieces
 	rn, err := raft.NewRawNode(&raft.Config{
 		ID:                        cfg.ID,
 		ElectionTick:              cfg.Election,

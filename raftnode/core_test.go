@@ -24,8 +24,8 @@ func (l *recordLog) Save(hard *raftpb.HardState, entries []*raftpb.Entry) error 
 		return l.err
 	}
 	l.saves++
-	if hard != nil {
-		l.hard = hard
+	if hard != nil && (len(entries) > 0 || hard.GetTerm() != l.hard.GetTerm() || hard.GetVote() != l.hard.GetVote()) {
+		l.hard = hard // a commit index alone is forgotten
 	}
 	if len(entries) > 0 {
 		l.entries = append(l.entries[:entries[0].GetIndex()-l.prevIndex-1], entries...)

@@ -143,17 +143,24 @@ func (s *storage) compact(index uint64, conf *raftpb.ConfState, tailEntries, tai
 		Term:      new(s.entries[index-s.prevIndex-1].GetTerm()),
 		ConfState: conf,
 	}
-	cut := index - s.prevIndex // entries[:cut] lie behind the checkpoint
+	s.trim(tailEntries, tailBytes)
+	return s.prevIndex, nil
+}
+
+// trim forgets what lies behind the tail of the newest checkpoint. The caller
+// holds the lock.
+func (s *storage) trim(tailEntries, tailBytes uint64) {
+	cut := s.snapshot.GetIndex() - s.prevIndex // entries[:cut] lie behind the checkpoint
 	for kept, size := uint64(0), uint64(0); cut > 0 && kept < tailEntries; kept++ {
 		if size += entryBytes(s.entries[cut-1]); size > tailBytes {
 			break
 		}
 		cut--
 	}
-	if cut > 0 {
-		s.prevIndex, s.prevTerm = s.prevIndex+cut, s.entries[cut-1].GetTerm()
-		// A new array, so that the forgotten entries can be collected.
-		s.entries = append(make([]*raftpb.Entry, 0, len(s.entries)-int(cut)+1024), s.entries[cut:]...)
+	if cut == 0 {
+		return
 	}
-	return s.prevIndex, nil
+	s.prevIndex, s.prevTerm = s.prevIndex+cut, s.entries[cut-1].GetTerm()
+	// A new array, so that the forgotten entries can be collected.
+	s.entries = append(make([]*raftpb.Entry, 0, len(s.entries)-int(cut)+1024), s.entries[cut:]...)
 }

@@ -13,17 +13,13 @@ type Writer struct {
 	log    Log
 	mem    *storage
 	onSave func(took time.Duration, entries int, bytes int)
-	saved  *raftpb.HardState // last durable
-	latest *raftpb.HardState // differs from saved in commit only, or nil
+	saved  *raftpb.HardState // the last the log was given
 }
 
 // Save makes appends without snapshot durable in one write and returns the
 // responses that raft may now have. After an error nothing more may be saved.
-//
-// A hard state that differs in its commit index alone waits for the next write:
-// raft promises nobody to remember it, and learns it again from the leader.
 func (w *Writer) Save(batch []Append) (responses []*raftpb.Message, err error) {
-	hard := w.latest
+	var hard *raftpb.HardState
 	var entries []*raftpb.Entry
 	for _, a := range batch {
 		if a.Snapshot != nil {
@@ -35,8 +31,7 @@ func (w *Writer) Save(batch []Append) (responses []*raftpb.Message, err error) {
 		entries = merge(entries, a.Entries)
 		responses = append(responses, a.Responses...)
 	}
-	if len(entries) == 0 && (hard.GetTerm() == w.saved.GetTerm() && hard.GetVote() == w.saved.GetVote() || hard == nil) {
-		w.latest = hard
+	if hard == nil && len(entries) == 0 {
 		return responses, nil
 	}
 	if err := w.write(hard, entries); err != nil {
@@ -93,8 +88,11 @@ func (w *Writer) Install(a Append) (responses []*raftpb.Message, err error) {
 }
 
 func (w *Writer) write(hard *raftpb.HardState, entries []*raftpb.Entry) error {
+	// The log keeps a commit index that moved alone for the next write. That is
+	// quick, and of no interest to who watches the disk.
+	timed := w.onSave != nil && (len(entries) > 0 || hard.GetTerm() != w.saved.GetTerm() || hard.GetVote() != w.saved.GetVote())
 	var start time.Time
-	if w.onSave != nil {
+	if timed {
 		start = time.Now()
 	}
 	if err := w.log.Save(hard, entries); err != nil {
@@ -103,8 +101,7 @@ func (w *Writer) write(hard *raftpb.HardState, entries []*raftpb.Entry) error {
 	if hard != nil {
 		w.saved = hard
 	}
-	w.latest = nil
-	if w.onSave != nil {
+	if timed {
 		bytes := 0
 		for _, e := range entries {
 			bytes += len(e.GetData())
