@@ -25,7 +25,7 @@ func bootstrap(ctx context.Context, c *Config, log *slog.Logger) error {
 	}
 	running, err := wal.Exists(wal.Config{Dir: c.LogDir()})
 	if err != nil {
-		return fmt.Errorf("cannot access WAL directory: %w", err)
+		return err
 	}
 	if running {
 		return restart(c, log)
