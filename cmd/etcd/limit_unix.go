@@ -2,13 +2,13 @@
 
 package main
 
-import "golang.org/x/sys/unix"
+import "syscall"
 
 // openFileLimit is how many files this process may have open, false if that
 // cannot be found out.
 func openFileLimit() (uint64, bool) {
-	var limit unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
 		return 0, false
 	}
 	return uint64(limit.Cur), true
