@@ -86,7 +86,11 @@ func appendError(dst []byte, e *store.Error) []byte {
 	dst = strconv.AppendInt(dst, int64(e.Code), 10)
 	dst = append(dst, `,"message":`...)
 	dst = appendString(dst, message(e.Code))
-	if cause := strings.TrimPrefix(e.Cause, "/1"); cause != "" {
+	cause := strings.TrimPrefix(e.Cause, "/1")
+	if e.Code == store.RootReadOnly {
+		cause = "/" // the one refusal that gives the root a name
+	}
+	if cause != "" {
 		dst = append(dst, `,"cause":`...)
 		dst = appendString(dst, cause)
 	}

@@ -86,7 +86,7 @@ func (h *handler) write(w http.ResponseWriter, r *http.Request, q *request) erro
 	e := &reply.Event
 	s := newScratch()
 	defer s.release()
-	h.setIndexes(w.Header(), reply.Index, Position{reply.RaftIndex, reply.RaftTerm})
+	h.setIndexes(w.Header(), reply.Index, Position{RaftIndex: reply.RaftIndex, RaftTerm: reply.RaftTerm})
 	if q.noValue && !removes(e.Action) {
 		s.buf = append(appendAction(s.buf[:0], e.Action), "}\n"...)
 	} else {
@@ -219,14 +219,16 @@ func (h *handler) readForm(w http.ResponseWriter, r *http.Request) (body, cause 
 		contentType = v[0]
 	}
 	ok, cause := carriesForm(r.Method, contentType)
-	if !ok || r.ContentLength == 0 {
+	if r.ContentLength == 0 {
 		return "", cause
 	}
-	// A sender that stalls must not hold the request for ever. Afterwards the
-	// deadline goes again: net/http reads on to notice when the client leaves.
+	// A sender that stalls must not hold the connection for ever, neither here nor
+	// when net/http skips what was not read. After a body that came in full the
+	// deadline goes: net/http reads on, to notice when the client leaves.
 	rc := http.NewResponseController(w)
-	if err := rc.SetReadDeadline(time.Now().Add(h.cfg.ReadTimeout)); err == nil {
-		defer rc.SetReadDeadline(time.Time{})
+	rc.SetReadDeadline(time.Now().Add(h.cfg.ReadTimeout))
+	if !ok {
+		return "", cause
 	}
 	if r.ContentLength > bodyBytesMax {
 		// Take as much as the reference server would, so that the client can
@@ -246,14 +248,17 @@ func (h *handler) readForm(w http.ResponseWriter, r *http.Request) (body, cause 
 	case len(b) > bodyBytesMax:
 		return "", causeTooLarge
 	}
+	rc.SetReadDeadline(time.Time{})
 	return string(b), ""
 }
 
-// readAll appends all of r to b. size is how much is expected, negative when
+// readAll appends all of r to b. size is how much is announced, negative when
 // nobody knows.
 func readAll(r io.Reader, b []byte, size int) ([]byte, error) {
 	if size >= cap(b) {
-		b = make([]byte, 0, size+1) // one more, so that the end is found without growing
+		// One more, so that the end is found without growing; but no memory for
+		// mere announcements.
+		b = make([]byte, 0, min(size+1, scratchBytesMax))
 	}
 	for {
 		n, err := r.Read(b[len(b):cap(b)])

@@ -1,0 +1,122 @@
+package v2
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"time"
+
+	"etcd2/membership"
+	"etcd2/store"
+)
+
+// member is a Server of one: a real store, and a counter for a log.
+type member struct {
+	tree *store.Store
+
+	mu   sync.Mutex // guards the fields below
+	raft uint64
+
+	sick, unready error // answers of Health and Ready
+	refuses       error // answer of Do and QuorumGet when not nil
+	follows       bool  // not the leader
+	version       string
+}
+
+// newMember returns a member whose next write gets index 4, as on a fresh server.
+func newMember(t testing.TB) *member {
+	t.Helper()
+	m := &member{tree: store.New(store.Config{}), version: "2.3.0"}
+	for _, path := range []string{"/0/members/a/raftAttributes", "/0/members/a/attributes", "/0/version"} {
+		if _, err := m.Do(t.Context(), store.Op{Action: store.Set, Path: path, Value: "x"}); err != nil {
+			t.Fatalf("Do(set %s) = %v", path, err)
+		}
+	}
+	return m
+}
+
+func (m *member) Do(_ context.Context, op store.Op) (Reply, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.refuses != nil {
+		return Reply{}, m.refuses
+	}
+	m.raft++
+	op.Now = m.Now()
+	e, err := m.tree.Apply(op)
+	return Reply{Event: e, Index: m.tree.Index(), RaftIndex: m.raft, RaftTerm: 2}, err
+}
+
+func (m *member) position() Position {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return Position{RaftIndex: m.raft, RaftTerm: 2}
+}
+
+func (m *member) Get(path string) (store.View, Position, error) {
+	v, err := m.tree.Get(path)
+	return v, m.position(), err
+}
+
+func (m *member) QuorumGet(_ context.Context, path string) (store.View, Position, error) {
+	if m.refuses != nil {
+		return store.View{}, Position{}, m.refuses
+	}
+	return m.Get(path)
+}
+
+func (m *member) Watch(path string, o store.WatchOptions) (*store.Watcher, Position, error) {
+	w, err := m.tree.Watch(path, o)
+	return w, m.position(), err
+}
+
+func (m *member) Now() int64               { return time.Now().UnixNano() }
+func (m *member) ClusterID() membership.ID { return 0x7e27652122e8b2ae }
+func (m *member) ClusterVersion() string   { return m.version }
+func (m *member) Ready() error             { return m.unready }
+
+func (m *member) Health(context.Context) error { return m.sick }
+
+func (m *member) Members() []membership.Member {
+	return []membership.Member{
+		{ID: 1, ClientURLs: []string{"http://b:2379", "http://a:2379"}},
+		{ID: 2, ClientURLs: []string{"http://a:4001"}},
+	}
+}
+
+func (m *member) StoreStats() store.Stats { return m.tree.Stats() }
+
+func (m *member) SelfStats() SelfStats {
+	start := time.Date(2026, 11, 20, 21, 0, 0, 500, time.FixedZone("", 3600))
+	return SelfStats{
+		Name: "n1", ID: 0xce2a822cea30bfca, State: "StateFollower", Start: start,
+		Leader: 0xbf9071f4639c75cc, LeaderSince: start,
+		Received: Traffic{Messages: 7, PerSecond: 1.5, BytesPerSecond: 100},
+	}
+}
+
+func (m *member) LeaderStats() (LeaderStats, bool) {
+	if m.follows {
+		return LeaderStats{}, false
+	}
+	return LeaderStats{
+		Leader: 0xce2a822cea30bfca,
+		Followers: map[membership.ID]FollowerStats{
+			0xbf9071f4639c75cc: {
+				Latency: Latency{Current: 1, Average: 1.5, StandardDeviation: 0.25, Minimum: 1, Maximum: 2},
+				Fail:    3, Success: 4,
+			},
+		},
+	}, true
+}
+
+func (m *member) Status() Status {
+	return Status{
+		ID: 0xce2a822cea30bfca, Leader: 0xce2a822cea30bfca, Role: "StateLeader",
+		Term: 2, Commit: m.position().RaftIndex, Applied: m.position().RaftIndex,
+		HistoryFirst: 1, HistoryLast: m.tree.Index(),
+	}
+}
+
+var errNoLeader = errors.New("no leader")

@@ -1,0 +1,125 @@
+package v2
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"testing"
+)
+
+// pipeListener is a network inside one test bubble.
+type pipeListener struct {
+	conns  chan net.Conn // no buffer: a dial meets an accept
+	closed chan struct{}
+}
+
+func newPipeListener() *pipeListener {
+	return &pipeListener{conns: make(chan net.Conn), closed: make(chan struct{})}
+}
+
+func (l *pipeListener) Accept() (net.Conn, error) {
+	select {
+	case c := <-l.conns:
+		return c, nil
+	case <-l.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+func (l *pipeListener) Dial(ctx context.Context, _, _ string) (net.Conn, error) {
+	client, server := net.Pipe()
+	select {
+	case l.conns <- server:
+		return client, nil
+	case <-l.closed:
+		return nil, errors.New("connection refused")
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+func (l *pipeListener) Close() error {
+	close(l.closed)
+	return nil
+}
+
+func (l *pipeListener) Addr() net.Addr { return pipeAddr{} }
+
+type pipeAddr struct{}
+
+func (pipeAddr) Network() string { return "pipe" }
+func (pipeAddr) String() string  { return "pipe" }
+
+// site is a running server and a client of it, inside a bubble.
+type site struct {
+	*member
+	t      *testing.T
+	lis    *pipeListener
+	stop   context.CancelFunc // cuts the watches
+	client *http.Client
+}
+
+// newSite starts a server. It ends with the test; what is still open then is cut.
+func newSite(t *testing.T, m *member, cfg Config) *site {
+	t.Helper()
+	ctx, stop := context.WithCancel(context.Background())
+	cfg.Stop = ctx
+	s := &site{member: m, t: t, lis: newPipeListener(), stop: stop}
+	srv := NewHTTPServer(Handler(m, cfg), ServerConfig{})
+	served := make(chan error, 1) // one result
+	go func() { served <- srv.Serve(s.lis) }()
+	transport := &http.Transport{DialContext: s.lis.Dial}
+	s.client = &http.Client{
+		Transport:     transport,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	t.Cleanup(func() {
+		stop()
+		transport.CloseIdleConnections()
+		srv.Close()
+		<-served
+	})
+	return s
+}
+
+// get sends a GET and returns when the head of the answer is there.
+func (s *site) get(ctx context.Context, target string) *http.Response {
+	s.t.Helper()
+	r, err := http.NewRequestWithContext(ctx, "GET", "http://member"+target, nil)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	resp, err := s.client.Do(r)
+	if err != nil {
+		s.t.Fatalf("GET %s: %v", target, err)
+	}
+	return resp
+}
+
+// lines hands out the lines of an open answer as they come; the channel closes at
+// its end, clean or not.
+func lines(resp *http.Response) (text <-chan string, end <-chan error) {
+	out := make(chan string, 1000) // more than any test sends
+	done := make(chan error, 1)    // one result
+	go func() {
+		defer close(out)
+		r := bufio.NewReader(resp.Body)
+		for {
+			line, err := r.ReadString('\n')
+			if line != "" {
+				out <- line
+			}
+			if err != nil {
+				if err == io.EOF {
+					err = nil
+				}
+				done <- err
+				return
+			}
+		}
+	}()
+	return out, done
+}
