@@ -19,6 +19,8 @@ type replay struct {
 	heads []header
 	end   scan // of the last segment read
 	seal  seal // of the last segment read
+
+	restarted bool // prev is where a snapshot superseded the log
 }
 
 // seal ends a segment and promises its successor.
@@ -39,7 +41,7 @@ func (r *replay) segment(name string, b []byte) error {
 		return err
 	}
 	if len(r.heads) == 0 || h.restart {
-		r.prev, r.prevTerm, r.entries = h.prev, h.prevTerm, nil
+		r.prev, r.prevTerm, r.entries, r.restarted = h.prev, h.prevTerm, nil, h.restart
 	}
 	r.heads = append(r.heads, h)
 	r.metadata, r.hard = h.metadata, h.hard
@@ -103,7 +105,7 @@ func (r *replay) group(g []byte, at position) error {
 func (r *replay) room(n int) []byte {
 	const block = 64 << 10
 	if n > len(r.arena) {
-		r.arena = make([]byte, max(n, block))
+		r.arena = make([]byte, max(n, min(block, len(r.end.b))))
 	}
 	return r.arena[:0:n]
 }
@@ -131,7 +133,16 @@ func (r *replay) record(c *cursor, at position) error {
 }
 
 // entry puts an entry in its place; what was there and behind is superseded.
+//
+// Once segments are released, it may replace an entry of one that is gone. The
+// log then ended, at the next segment or at the release, no further than the
+// checkpoint that the release stood on. So this entry is covered by the checkpoint
+// too, and the log goes on behind it.
 func (r *replay) entry(kind raftpb.EntryType, term, index uint64, data []byte) error {
+	if 0 < index && index <= r.prev && !r.restarted {
+		r.prev, r.prevTerm, r.entries = index, term, nil
+		return nil
+	}
 	next := r.prev + uint64(len(r.entries)) + 1
 	if index <= r.prev || index > next {
 		return fmt.Errorf("entry %d where %d to %d can be", index, r.prev+1, next)

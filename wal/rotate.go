@@ -12,7 +12,7 @@ import (
 // between leaves either no successor or an empty one.
 func (l *Log) rotate(next header) error {
 	next.seq, next.group, next.before = l.head.seq+1, l.tail.group+1, l.tail.sum
-	next.hard, next.metadata = l.hard, l.metadata
+	next.metadata = l.metadata
 	file, err := l.makeSegment(&next)
 	if err != nil {
 		return err
@@ -41,14 +41,14 @@ func (l *Log) Restart(index, term uint64) error {
 	if l.failed != nil {
 		return l.failed
 	}
-	if first := l.floor(); index < first {
-		return fmt.Errorf("wal: restart at %d, want at least %d", index, first)
+	if index < l.prev {
+		return fmt.Errorf("wal: restart at %d, want at least %d", index, l.prev)
 	}
 	l.hard.commit = max(l.hard.commit, index)
 	if l.hard.term < term {
 		l.hard.term, l.hard.vote = term, 0
 	}
-	if err := l.rotate(header{restart: true, prev: index, prevTerm: term}); err != nil {
+	if err := l.rotate(header{restart: true, prev: index, prevTerm: term, hard: l.hard}); err != nil {
 		return l.fail(err)
 	}
 	l.prev = index
@@ -84,8 +84,9 @@ func (l *Log) Release(index uint64) error {
 	}
 }
 
-// superfluous returns the oldest segment if a later one begins at or below index:
-// then all that the oldest has is at or below index too, or was replaced later.
+// superfluous returns the oldest segment if a later one begins at or below index.
+// Entries in the later ones that replace some of the oldest are then at or below
+// index as well; see replay.entry.
 func (l *Log) superfluous(index uint64) (name string, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -95,12 +96,4 @@ func (l *Log) superfluous(index uint64) (name string, ok bool) {
 		}
 	}
 	return "", false
-}
-
-// floor is the index that no entry may have any more: it is released or
-// superseded by a snapshot.
-func (l *Log) floor() uint64 {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return max(l.prev, l.segments[0].prev)
 }

@@ -213,9 +213,9 @@ func (l *Log) fits(entries []*raftpb.Entry) error {
 	if len(entries) == 0 {
 		return nil
 	}
-	first, floor := entries[0].GetIndex(), l.floor()
-	if first <= floor || first > l.last+1 {
-		return fmt.Errorf("wal: entries begin at %d, want %d to %d", first, floor+1, l.last+1)
+	first := entries[0].GetIndex()
+	if first <= l.prev || first > l.last+1 {
+		return fmt.Errorf("wal: entries begin at %d, want %d to %d", first, l.prev+1, l.last+1)
 	}
 	for i, e := range entries {
 		if want := first + uint64(i); e.GetIndex() != want {
@@ -234,7 +234,8 @@ func (l *Log) write() error {
 	}
 	begun := l.tail.off > l.head.bytes()
 	if begun && l.tail.off+size > l.cfg.SegmentBytes {
-		if err := l.rotate(header{prev: l.last, prevTerm: l.lastTerm}); err != nil {
+		// Not the new hard state: its commit index may need the entries of this group.
+		if err := l.rotate(header{prev: l.last, prevTerm: l.lastTerm, hard: l.durable}); err != nil {
 			return err
 		}
 	}

@@ -1,0 +1,74 @@
+package wal_test
+
+import (
+	"bytes"
+	"errors"
+	"testing"
+
+	"etcd2/wal"
+)
+
+// Every bit of a small log is flipped, one at a time. Either Open refuses and
+// leaves the disk alone, or the bit was in preallocated room and nothing is lost.
+// The log is taken after every Save, so that each group is the last one once.
+func TestEveryFlippedBit(t *testing.T) {
+	steps := smallLog(t)
+	harmless, refused := 0, 0
+	for i, s := range steps {
+		names := segments(s.files)
+		last := names[len(names)-1]
+		if i == len(steps)-1 { // the whole log
+			for _, name := range names {
+				count(t, s, name, 0, len(s.files[name]), &refused, &harmless)
+			}
+		} else if i > 0 { // the last group, and room behind it
+			start, end := written(steps[i-1].files[last], s.files[last])
+			count(t, s, last, start, min(end+600, len(s.files[last])), &refused, &harmless)
+		}
+	}
+	t.Logf("%d refused, %d in preallocated room without effect", refused, harmless)
+}
+
+// count flips each bit of the bytes from..to of a file and counts the outcomes.
+func count(t *testing.T, s step, name string, from, to int, refused, harmless *int) {
+	t.Helper()
+	used := len(bytes.TrimRight(s.files[name], "\x00"))
+	for bit := 8 * from; bit < 8*to; bit++ {
+		b := bytes.Clone(s.files[name])
+		b[bit/8] ^= 1 << (bit % 8)
+		damaged := with(s.files, name, b)
+		d := copyDisk(damaged)
+		_, st, err := wal.Open(smallConfig(d))
+		switch {
+		case err == nil && bit/8 < used:
+			t.Fatalf("%s: bit %d of byte %d flipped: Open served it", name, bit%8, bit/8)
+		case err == nil:
+			if got := describe(st); got != s.state {
+				t.Fatalf("%s: bit %d of byte %d flipped: opened as\n%s\nwant\n%s", name, bit%8, bit/8, got, s.state)
+			}
+			*harmless++
+		case !errors.Is(err, wal.ErrCorrupt):
+			t.Fatalf("%s: bit %d of byte %d flipped: Open error = %v, want ErrCorrupt", name, bit%8, bit/8, err)
+		default:
+			if diff := changed(damaged, d.Files()); diff != "" {
+				t.Fatalf("%s: bit %d of byte %d flipped: refused, but changed %s", name, bit%8, bit/8, diff)
+			}
+			*refused++
+		}
+	}
+}
+
+// changed names a file that two listings do not share, or "".
+func changed(before, after map[string][]byte) string {
+	for name, b := range before {
+		if other, ok := after[name]; !ok || !bytes.Equal(b, other) {
+			return name
+		}
+	}
+	for name := range after {
+		if _, ok := before[name]; !ok {
+			return name
+		}
+	}
+	return ""
+}
