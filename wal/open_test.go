@@ -1,0 +1,403 @@
+package wal_test
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"hash/crc32"
+	"log/slog"
+	"maps"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"go.etcd.io/raft/v3/raftpb"
+
+	"etcd2/internal/disk"
+	"etcd2/internal/sim"
+	"etcd2/wal"
+)
+
+func TestNoLog(t *testing.T) {
+	d := newDisk()
+	cfg := smallConfig(d)
+	for _, prepare := range []func(){
+		func() {},
+		func() {
+			if err := d.MkdirAll(dir, 0o700); err != nil {
+				t.Fatal(err)
+			}
+		},
+	} {
+		prepare()
+		if _, _, err := wal.Open(cfg); !errors.Is(err, wal.ErrNoLog) {
+			t.Errorf("Open error = %v, want ErrNoLog", err)
+		}
+		if _, err := wal.Metadata(cfg); !errors.Is(err, wal.ErrNoLog) {
+			t.Errorf("Metadata error = %v, want ErrNoLog", err)
+		}
+		if ok, err := wal.Exists(cfg); ok || err != nil {
+			t.Errorf("Exists = %v, %v, want false", ok, err)
+		}
+	}
+	if files := d.Files(); len(files) > 0 {
+		t.Errorf("looking left files behind: %v", files)
+	}
+	mustCreate(t, cfg)
+	if ok, err := wal.Exists(cfg); !ok || err != nil {
+		t.Errorf("Exists = %v, %v after Create, want true", ok, err)
+	}
+	meta, err := wal.Metadata(cfg)
+	if err != nil || string(meta) != "member 1 of cluster 2" {
+		t.Errorf("Metadata = %q, %v", meta, err)
+	}
+}
+
+func TestCreateOverLog(t *testing.T) {
+	cfg := smallConfig(newDisk())
+	if err := mustCreate(t, cfg).Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := wal.Create(cfg, nil); !errors.Is(err, wal.ErrExists) {
+		t.Errorf("Create over a log: error = %v, want ErrExists", err)
+	}
+	mustOpen(t, cfg)
+}
+
+func TestLocked(t *testing.T) {
+	cfg := wal.Config{Dir: filepath.Join(t.TempDir(), "wal")}
+	l := mustCreate(t, cfg)
+	_, _, err := wal.Open(cfg)
+	if !errors.Is(err, disk.ErrLocked) || !strings.Contains(err.Error(), "file already locked") {
+		t.Errorf("Open of a log in use: error = %v, want ErrLocked", err)
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	l, _ = mustOpen(t, cfg)
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestMissingSegment(t *testing.T) {
+	steps := smallLog(t)
+	files := steps[len(steps)-1].files
+	names := segments(files)
+	for i, name := range names[1:] {
+		rest := maps.Clone(files)
+		delete(rest, name)
+		_, err := reopen(rest, smallConfig(nil))
+		number := filepath.Base(name)[:16]
+		if !errors.Is(err, wal.ErrCorrupt) || !strings.Contains(err.Error(), number) {
+			t.Errorf("segment %d of %d missing: Open error = %v, want ErrCorrupt naming %s", i+2, len(names), err, number)
+		}
+	}
+}
+
+func TestForeignFiles(t *testing.T) {
+	steps := smallLog(t)
+	last := steps[len(steps)-1]
+	tests := []struct {
+		name    string
+		refused bool
+	}{
+		{name: "README"},
+		{name: "0000000000000000-0000000000000001.wal.broken"},
+		{name: "0000000000000009-0000000000000009.snap"},
+		{name: "1.wal", refused: true},
+		{name: "0000000000000000-000000000000000Z.wal", refused: true},
+		{name: "00000000000000AA-0000000000000001.wal", refused: true},
+		{name: "0000000000000001-00000000000000ff.wal", refused: true}, // a number twice
+	}
+	for _, test := range tests {
+		files := with(last.files, dir+"/"+test.name, []byte("whatever"))
+		d := copyDisk(files)
+		var log bytes.Buffer
+		cfg := smallConfig(d)
+		cfg.Logger = slog.New(slog.NewTextHandler(&log, nil))
+		_, st, err := wal.Open(cfg)
+		switch {
+		case test.refused:
+			if !errors.Is(err, wal.ErrCorrupt) || !strings.Contains(err.Error(), test.name) {
+				t.Errorf("%s: Open error = %v, want ErrCorrupt naming it", test.name, err)
+			}
+		case err != nil:
+			t.Errorf("%s: Open: %v", test.name, err)
+		case describe(st) != last.state:
+			t.Errorf("%s: opened as\n%s\nwant\n%s", test.name, describe(st), last.state)
+		case !strings.Contains(log.String(), "level=WARN") || !strings.Contains(log.String(), test.name):
+			t.Errorf("%s: logged %q, want a warning that names it", test.name, log.String())
+		}
+		if got, err := d.ReadFile(dir + "/" + test.name); string(got) != "whatever" {
+			t.Errorf("%s: the file is now %q, %v", test.name, got, err)
+		}
+	}
+}
+
+func TestSegmentOfAnotherLog(t *testing.T) {
+	one, two := smallLog(t), smallLog(t)
+	files := one[len(one)-1].files
+	for _, name := range segments(files) {
+		other := two[len(two)-1].files[name]
+		if _, err := reopen(with(files, name, other), smallConfig(nil)); !errors.Is(err, wal.ErrCorrupt) {
+			t.Errorf("%s from a log with the same content: Open error = %v, want ErrCorrupt", name, err)
+		}
+	}
+	data := []byte("0123456789abcdef")
+	if _, err := reopen(with(files, segments(files)[0], data), smallConfig(nil)); !errors.Is(err, wal.ErrCorrupt) {
+		t.Errorf("segment of another kind: Open error = %v, want ErrCorrupt", err)
+	}
+}
+
+func TestFutureVersion(t *testing.T) {
+	steps := smallLog(t)
+	files := steps[0].files
+	name := segments(files)[0]
+	b := bytes.Clone(files[name])
+	binary.LittleEndian.PutUint32(b[8:], 2)
+	n := binary.LittleEndian.Uint32(b[12:])
+	binary.LittleEndian.PutUint32(b[n-4:], crc32.Checksum(b[:n-4], crc32.MakeTable(crc32.Castagnoli)))
+	_, err := reopen(with(files, name, b), smallConfig(nil))
+	if !errors.Is(err, wal.ErrVersion) || !strings.Contains(err.Error(), filepath.Base(name)) {
+		t.Errorf("Open of a newer format: error = %v, want ErrVersion naming the file", err)
+	}
+}
+
+func TestTornTailIsLogged(t *testing.T) {
+	steps := smallLog(t)
+	s := steps[1]
+	name := segments(s.files)[0]
+	b := bytes.TrimRight(s.files[name], "\x00")
+	var log bytes.Buffer
+	cfg := smallConfig(nil)
+	cfg.Logger = slog.New(slog.NewTextHandler(&log, nil))
+	if _, err := reopen(with(s.files, name, b[:len(b)-1]), cfg); err != nil {
+		t.Fatal(err)
+	}
+	if got := log.String(); !strings.Contains(got, "level=WARN") || !strings.Contains(got, name) {
+		t.Errorf("logged %q, want a warning that names %s", got, name)
+	}
+}
+
+func TestUnusableDirectory(t *testing.T) {
+	if os.Geteuid() == 0 {
+		// Modes do not stop root; a file in the directory's place does.
+		t.Log("running as root: only the file in the way is tried")
+	}
+	parent := t.TempDir()
+	file := filepath.Join(parent, "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := wal.Create(wal.Config{Dir: file}, nil); err == nil || !strings.Contains(err.Error(), file) {
+		t.Errorf("Create in a file: error = %v, want one that names it", err)
+	}
+	if _, _, err := wal.Open(wal.Config{Dir: file}); err == nil || !strings.Contains(err.Error(), file) {
+		t.Errorf("Open of a file: error = %v, want one that names it", err)
+	}
+	if os.Geteuid() == 0 {
+		return
+	}
+	cfg := wal.Config{Dir: filepath.Join(parent, "wal")}
+	if err := mustCreate(t, cfg).Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(cfg.Dir, 0); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := wal.Open(cfg); !errors.Is(err, os.ErrPermission) || !strings.Contains(err.Error(), cfg.Dir) {
+		t.Errorf("Open of an unreadable directory: error = %v, want ErrPermission naming it", err)
+	}
+	if err := os.Chmod(cfg.Dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestFullDisk(t *testing.T) {
+	d := newDisk()
+	cfg := smallConfig(d)
+	l := mustCreate(t, cfg)
+	if err := l.Save(hard(1, 1, 0), nil); err != nil {
+		t.Fatal(err)
+	}
+	d.SetFull(1000)
+	big := []*raftpb.Entry{entry(1, 1, raftpb.EntryNormal, make([]byte, 5000))}
+	if err := l.Save(nil, big); !errors.Is(err, syscall.ENOSPC) {
+		t.Fatalf("Save on a full disk: error = %v, want ENOSPC", err)
+	}
+	d.SetFull(-1)
+	if err := l.Save(hard(2, 1, 0), nil); !errors.Is(err, syscall.ENOSPC) {
+		t.Fatalf("Save after a failed one: error = %v, want the first failure", err)
+	}
+	if err := l.Close(); err != nil {
+		t.Fatalf("Close: %v", err)
+	}
+	l, st := mustOpen(t, cfg)
+	if st.Hard.GetTerm() != 1 || len(st.Entries) != 0 {
+		t.Errorf("reopened as %s, want term 1 and no entries", describe(st))
+	}
+	if err := l.Save(nil, big); err != nil {
+		t.Errorf("Save with room again: %v", err)
+	}
+}
+
+// A disk too full for preallocation still takes what fits.
+func TestNearlyFullDisk(t *testing.T) {
+	d := newDisk()
+	l := mustCreate(t, smallConfig(d))
+	d.SetFull(500)
+	if err := l.Save(hard(1, 1, 0), []*raftpb.Entry{entry(1, 1, raftpb.EntryNormal, make([]byte, 100))}); err != nil {
+		t.Errorf("Save of 100 bytes with room for 500: %v", err)
+	}
+}
+
+func TestFailedWriteOrSync(t *testing.T) {
+	for what, fail := range map[string]func(*sim.Disk){
+		"sync":  func(d *sim.Disk) { d.FailSync(1) },
+		"write": func(d *sim.Disk) { d.FailWrite(1) },
+	} {
+		d := newDisk()
+		l := mustCreate(t, smallConfig(d))
+		fail(d)
+		first := l.Save(hard(1, 1, 0), nil)
+		if !errors.Is(first, syscall.EIO) || !strings.Contains(first.Error(), ".wal") {
+			t.Errorf("Save with a failing %s: error = %v, want EIO naming the file", what, first)
+		}
+		if err := l.Save(hard(2, 1, 0), nil); err != first {
+			t.Errorf("Save after a failed %s: error = %v, want %v", what, err, first)
+		}
+		if err := l.Restart(9, 9); err != first {
+			t.Errorf("Restart after a failed %s: error = %v, want %v", what, err, first)
+		}
+		if err := l.Close(); err != nil {
+			t.Errorf("Close after a failed %s: %v", what, err)
+		}
+	}
+}
+
+// After a failed sync the group may be in memory only, and syncing again does not
+// write it. Once Open has served it, it must survive all the same.
+func TestGroupOfFailedSyncIsWrittenAgain(t *testing.T) {
+	for seed := range uint64(50) {
+		d := seededDisk(seed)
+		cfg := smallConfig(d)
+		l := mustCreate(t, cfg)
+		d.FailSync(1)
+		if err := l.Save(hard(1, 1, 0), nil); err == nil {
+			t.Fatal("Save with a failing sync gave no error")
+		}
+		d.Kill()
+		_, served := mustOpen(t, cfg)
+		d.Crash()
+		_, st := mustOpen(t, cfg)
+		if got, want := describe(st), describe(served); got != want {
+			t.Fatalf("seed %d: served\n%s\nbut after a crash it is\n%s", seed, want, got)
+		}
+	}
+}
+
+func TestLazyCommit(t *testing.T) {
+	d := newDisk()
+	cfg := smallConfig(d)
+	var syncs int
+	var size int64
+	cfg.OnSync = func(_ time.Duration, n int64) { syncs++; size += n }
+	l := mustCreate(t, cfg)
+	if err := l.Save(hard(1, 1, 0), []*raftpb.Entry{entry(1, 1, raftpb.EntryNormal, []byte("x"))}); err != nil {
+		t.Fatal(err)
+	}
+	written := size
+	if err := l.Save(hard(1, 1, 1), nil); err != nil {
+		t.Fatal(err)
+	}
+	if syncs != 1 || written == 0 || size != written {
+		t.Errorf("a commit index on its own: %d syncs of %d bytes, want the first only, of %d", syncs, size, written)
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Save(nil, nil); !errors.Is(err, wal.ErrClosed) {
+		t.Errorf("Save after Close: error = %v, want ErrClosed", err)
+	}
+	if err := l.Release(1); !errors.Is(err, wal.ErrClosed) {
+		t.Errorf("Release after Close: error = %v, want ErrClosed", err)
+	}
+	if _, st := mustOpen(t, cfg); st.Hard.GetCommit() != 1 {
+		t.Errorf("commit after Close and Open = %d, want 1", st.Hard.GetCommit())
+	}
+}
+
+func TestGapsAreRefused(t *testing.T) {
+	l := mustCreate(t, smallConfig(newDisk()))
+	save := func(indexes ...uint64) error {
+		var es []*raftpb.Entry
+		for _, i := range indexes {
+			es = append(es, entry(i, 1, raftpb.EntryNormal, nil))
+		}
+		return l.Save(nil, es)
+	}
+	for _, bad := range [][]uint64{{0}, {2}, {1, 3}, {1, 1}} {
+		if err := save(bad...); err == nil {
+			t.Errorf("Save of entries %v in an empty log gave no error", bad)
+		}
+	}
+	if err := save(1, 2, 3); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Restart(10, 1); err != nil {
+		t.Fatal(err)
+	}
+	if err := save(10); err == nil {
+		t.Error("Save of an entry that a snapshot has superseded gave no error")
+	}
+	if err := l.Restart(9, 1); err == nil {
+		t.Error("Restart before the snapshot gave no error")
+	}
+	if err := save(11); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestReleaseAndRestart(t *testing.T) {
+	d := newDisk()
+	cfg := smallConfig(d)
+	l := mustCreate(t, cfg)
+	for i := uint64(1); i <= 40; i++ {
+		if err := l.Save(hard(1, 1, i), []*raftpb.Entry{entry(i, 1, raftpb.EntryNormal, make([]byte, 400))}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	all, size := l.Segments(), l.Bytes()
+	if all < 8 || size < 40*400 {
+		t.Fatalf("%d segments of %d bytes, want 8 or more", all, size)
+	}
+	if err := l.Release(20); err != nil {
+		t.Fatal(err)
+	}
+	if n := l.Segments(); n >= all || n < all/2-1 || l.Bytes() >= size {
+		t.Errorf("%d segments and %d bytes after releasing half of %d", n, l.Bytes(), all)
+	}
+	d.Crash()
+	l, st := mustOpen(t, cfg)
+	if last := len(st.Entries); st.PrevIndex == 0 || st.PrevIndex > 20 || st.PrevIndex+uint64(last) != 40 {
+		t.Errorf("log has %d entries after %d, want those up to 40 after 20 or less", last, st.PrevIndex)
+	}
+	if err := l.Restart(100, 7); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Release(100); err != nil {
+		t.Fatal(err)
+	}
+	if n := l.Segments(); n != 1 {
+		t.Errorf("%d segments after a restart and its release, want 1", n)
+	}
+	d.Crash()
+	_, st = mustOpen(t, cfg)
+	if got, want := describe(st), `metadata "member 1 of cluster 2", hard 7/0/100, after 100/7:`; got != want {
+		t.Errorf("after a restart the log is\n%s\nwant\n%s", got, want)
+	}
+}
