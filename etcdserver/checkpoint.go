@@ -2,6 +2,7 @@ package etcdserver
 
 import (
 	"context"
+	"errors"
 	"sync/atomic"
 	"time"
 
@@ -20,8 +21,7 @@ type Checkpoints interface {
 	Close() error
 }
 
-// checkpointRetry is the pause after a checkpoint that failed, for example on
-// a full disk.
+// checkpointRetry is the pause after a checkpoint for which the disk had no room.
 const checkpointRetry = time.Second
 
 // checkpointRest is how many times as long as the last checkpoint took the
@@ -39,6 +39,7 @@ type checkpointer struct {
 	sinceEntries uint64 // applied since the last hand-over
 	sinceBytes   int64
 	restUntil    atomic.Int64 // no hand-over before, Unix nanoseconds of this member
+	overdue      atomic.Bool  // the last one was not written
 	busy         atomic.Bool
 	work         chan checkpointWork // capacity 1: one at a time, the applier never waits
 }
@@ -68,10 +69,10 @@ func (cp *checkpointer) due() bool {
 	if cp.busy.Load() {
 		return false
 	}
-	if cp.sinceBytes >= cp.bytes {
+	if cp.sinceBytes >= cp.bytes && !cp.overdue.Load() {
 		return true
 	}
-	return cp.sinceEntries >= cp.entries && time.Now().UnixNano() >= cp.restUntil.Load()
+	return (cp.sinceEntries >= cp.entries || cp.overdue.Load()) && time.Now().UnixNano() >= cp.restUntil.Load()
 }
 
 // consider hands over the changes since the last time if a checkpoint is due.
@@ -94,41 +95,47 @@ func (cp *checkpointer) consider(s *Server) {
 	}, s.conf}
 }
 
-// checkpoints writes what the applier hands over until ctx ends. A checkpoint
-// that fails is tried again until it is written: what it holds is held nowhere
-// else but in the log, which is kept meanwhile.
+// checkpoints writes what the applier hands over until ctx ends. The error is
+// that of a checkpoint file that can no longer be trusted.
 func (s *Server) checkpoints(ctx context.Context) error {
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case w := <-s.checkpoint.work:
-			for !s.writeCheckpoint(w) {
-				select {
-				case <-ctx.Done():
-					return nil
-				case <-time.After(checkpointRetry):
-				}
+			if err := s.writeCheckpoint(w); err != nil {
+				return err
 			}
 		}
 	}
 }
 
-func (s *Server) writeCheckpoint(w checkpointWork) (done bool) {
+// writeCheckpoint makes one hand-over durable. When the disk has no room for it
+// the file keeps it for the next one, and until then it is in the log.
+func (s *Server) writeCheckpoint(w checkpointWork) error {
 	start := time.Now()
-	if err := s.files.Commit(w.delta, w.meta); err != nil {
-		s.log.Error("checkpoint not written, trying again", "index", w.meta.Index, "error", err)
-		return false
-	}
+	err := s.files.Commit(w.delta, w.meta)
 	took := time.Since(start)
-	s.checkpoint.restUntil.Store(time.Now().Add(checkpointRest * took).UnixNano())
+	if errors.Is(err, snap.ErrFailed) {
+		return err
+	}
+	rest := checkpointRest * took
+	if err != nil {
+		rest = checkpointRetry
+	}
+	s.checkpoint.restUntil.Store(time.Now().Add(rest).UnixNano())
+	s.checkpoint.overdue.Store(err != nil)
 	s.checkpoint.busy.Store(false)
+	if err != nil {
+		s.log.Error("checkpoint not written, the next one will hold it", "index", w.meta.Index, "error", err)
+		return nil
+	}
 	if f := s.cfg.Observe.Checkpoint; f != nil {
 		f(took, len(w.delta.Nodes))
 	}
 	s.log.Info("saved checkpoint", "index", w.meta.Index, "nodes", len(w.delta.Nodes), "took", took)
 	s.releaseLog(w.meta.Index, w.conf)
-	return true
+	return nil
 }
 
 // releaseLog lets go of the log that the checkpoint at index has replaced, but

@@ -8,6 +8,7 @@ import (
 
 	"etcd2/internal/disk"
 	"etcd2/membership"
+	"etcd2/snap"
 )
 
 // Config says what a member is and tunes it. A zero field takes the default
@@ -32,9 +33,11 @@ type Config struct {
 	HistoryEvents     int    // events kept for watchers; 100000
 	MinFreeBytes      uint64 // disk space below which writes are refused; 0 turns the guard off
 
-	FreeBytes func(dir string) (uint64, error) // disk.Free
-	Logger    *slog.Logger                     // discard
-	Observe   Observer                         // what is measured goes here; nothing
+	FS          disk.FS                          // where the log lives; disk.OS()
+	Checkpoints func() (Checkpoints, error)      // opens the checkpoint; snap.Open in DIR/member/snap
+	FreeBytes   func(dir string) (uint64, error) // disk.Free
+	Logger      *slog.Logger                     // discard
+	Observe     Observer                         // what is measured goes here; nothing
 }
 
 // Observer receives measurements. Its functions are called from the goroutines
@@ -49,6 +52,9 @@ type Observer struct {
 func (c Config) withDefaults() (Config, error) {
 	if c.Dir == "" {
 		return c, errors.New("etcdserver: Config.Dir is required")
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
 	}
 	if c.WALDir == "" {
 		c.WALDir = filepath.Join(c.Dir, "member", "wal")
@@ -68,11 +74,16 @@ func (c Config) withDefaults() (Config, error) {
 	if c.HistoryEvents == 0 {
 		c.HistoryEvents = 100000
 	}
+	if c.FS == nil {
+		c.FS = disk.OS()
+	}
+	if c.Checkpoints == nil {
+		c.Checkpoints = func() (Checkpoints, error) {
+			return snap.Open(c.checkpointDir(), snap.Config{Logger: c.Logger})
+		}
+	}
 	if c.FreeBytes == nil {
 		c.FreeBytes = disk.Free
-	}
-	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
 	}
 	return c, nil
 }

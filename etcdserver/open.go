@@ -6,12 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"time"
 
 	"go.etcd.io/raft/v3/raftpb"
 	"google.golang.org/protobuf/proto"
 
-	"etcd2/internal/disk"
 	"etcd2/membership"
 	"etcd2/raftnode"
 	"etcd2/snap"
@@ -33,7 +33,7 @@ func Open(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := makeDirs(cfg); err != nil {
+	if err := checkDir(cfg.Dir); err != nil {
 		return nil, err
 	}
 	s := &Server{
@@ -48,18 +48,19 @@ func Open(cfg Config) (*Server, error) {
 	return s, nil
 }
 
-func makeDirs(cfg Config) error {
-	for _, dir := range []string{cfg.Dir, cfg.WALDir, cfg.checkpointDir()} {
-		if err := os.MkdirAll(dir, 0o700); err != nil {
-			return fmt.Errorf("cannot access data directory: %w", err)
-		}
-		probe := dir + "/.touch"
-		if err := os.WriteFile(probe, nil, 0o600); err != nil {
-			return fmt.Errorf("cannot write to data directory: %w", err)
-		}
-		if err := os.Remove(probe); err != nil {
-			return fmt.Errorf("cannot write to data directory: %w", err)
-		}
+// checkDir makes the data directory and tries whether it can be written to, so
+// that a wrong owner is told here and not as a failed write later.
+func checkDir(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("cannot access data directory: %w", err)
+	}
+	probe := filepath.Join(dir, ".touch")
+	err := os.WriteFile(probe, nil, 0o600)
+	if err == nil {
+		err = os.Remove(probe)
+	}
+	if err != nil {
+		return fmt.Errorf("cannot write to data directory: %w", err)
 	}
 	return nil
 }
@@ -69,7 +70,7 @@ func (s *Server) open() error {
 	if err != nil {
 		return err
 	}
-	files, err := snap.Open(s.cfg.checkpointDir(), snap.Config{Logger: s.log})
+	files, err := s.cfg.Checkpoints()
 	if err != nil {
 		return err
 	}
@@ -96,7 +97,7 @@ func (s *Server) open() error {
 
 // openLog opens the log, or creates the one of a founding member.
 func (s *Server) openLog() (wal.State, error) {
-	cfg := wal.Config{Dir: s.cfg.WALDir, FS: disk.OS(), Logger: s.log, OnSync: s.observeSync}
+	cfg := wal.Config{Dir: s.cfg.WALDir, FS: s.cfg.FS, Logger: s.log, OnSync: s.observeSync}
 	log, found, err := wal.Open(cfg)
 	switch {
 	case errors.Is(err, wal.ErrNoLog):

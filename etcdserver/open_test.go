@@ -1,0 +1,127 @@
+package etcdserver
+
+import (
+	"errors"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+
+	"go.etcd.io/raft/v3/raftpb"
+
+	"etcd2/internal/sim"
+	"etcd2/membership"
+	"etcd2/snap"
+	"etcd2/wal"
+)
+
+// Log and checkpoint that do not belong together are refused: what lies between
+// them was acknowledged to somebody.
+func TestAgree(t *testing.T) {
+	entries := make([]*raftpb.Entry, 10)
+	tests := []struct {
+		name string
+		log  wal.State
+		meta snap.Meta
+		want string // part of the refusal; "" for none
+	}{
+		{"log alone", wal.State{Entries: entries}, snap.Meta{}, ""},
+		{"checkpoint inside the log", wal.State{Entries: entries}, snap.Meta{Index: 5, MemberID: 1, ClusterID: 2}, ""},
+		{"checkpoint where the log begins", wal.State{PrevIndex: 5, Entries: entries}, snap.Meta{Index: 5, MemberID: 1, ClusterID: 2}, ""},
+		{"checkpoint where the log ends", wal.State{Entries: entries}, snap.Meta{Index: 10, MemberID: 1, ClusterID: 2}, ""},
+		{"checkpoint lost", wal.State{PrevIndex: 5, Entries: entries}, snap.Meta{}, "the log in /d/wal begins after entry 5"},
+		{"checkpoint too old", wal.State{PrevIndex: 5, Entries: entries}, snap.Meta{Index: 4, MemberID: 1, ClusterID: 2}, "ends at entry 4"},
+		{"log lost", wal.State{}, snap.Meta{Index: 4, MemberID: 1, ClusterID: 2}, "ends at entry 0, before the checkpoint"},
+		{"other member", wal.State{Entries: entries}, snap.Meta{Index: 5, MemberID: 3, ClusterID: 2}, "is of member 3 in cluster 2"},
+		{"other cluster", wal.State{Entries: entries}, snap.Meta{Index: 5, MemberID: 1, ClusterID: 3}, "of member 1 in cluster 2"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			s := &Server{cfg: Config{Dir: "/d", WALDir: "/d/wal"}, id: 1, clusterID: 2}
+			err := s.agree(tt.log, tt.meta)
+			if tt.want == "" {
+				if err != nil {
+					t.Errorf("agree = %v, want nil", err)
+				}
+				return
+			}
+			if !errors.Is(err, ErrDataDir) || !strings.Contains(err.Error(), tt.want) || !strings.Contains(err.Error(), "restore") {
+				t.Errorf("agree = %v, want ErrDataDir with %q and what to do", err, tt.want)
+			}
+		})
+	}
+}
+
+// A crash while the first entries are written leaves nothing that the next start
+// would trip over.
+func TestCrashDuringBootstrap(t *testing.T) {
+	for after := range 25 {
+		synctest.Test(t, func(t *testing.T) {
+			b := newBed(t)
+			b.log = sim.NewDisk(rand.New(rand.NewPCG(uint64(after), 1)))
+			b.log.StopAfter(after)
+			s, err := b.open()
+			if err == nil {
+				s.close()
+			}
+			b.log.Crash()
+			r := b.start()
+			defer r.end()
+			if got := r.set("foo", "bar", 0).Index; got != 4 && got != 5 {
+				t.Errorf("crash after %d calls: the first key has index %d, want 4", after, got)
+			}
+		})
+	}
+}
+
+// A log that was begun for one cluster is not filled with the members of another.
+func TestBootstrapOfAnotherMember(t *testing.T) {
+	b := newBed(t)
+	log, err := wal.Create(wal.Config{Dir: filepath.Join(b.dir, "member", "wal"), FS: b.log}, identity{7, 8}.encode())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := log.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if s, err := b.open(); !errors.Is(err, ErrDataDir) || !strings.Contains(err.Error(), "member 7 in cluster 8") {
+		t.Errorf("Open = %v, %v; want a refusal that names member 7", s, err)
+	}
+}
+
+func TestDataDirectoryThatCannotBeWritten(t *testing.T) {
+	b := newBed(t)
+	file := filepath.Join(b.dir, "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	b.dir = filepath.Join(file, "data")
+	if _, err := b.open(); err == nil || !strings.Contains(err.Error(), "cannot access data directory") {
+		t.Errorf("Open = %v, want cannot access data directory", err)
+	}
+}
+
+func TestEntryCodec(t *testing.T) {
+	for _, data := range [][]byte{{}, {1}, {2, 0, 0, 0, 0, 0, 0, 0, 0}, make([]byte, 9)} {
+		if _, _, err := decodeEntry(data); err == nil {
+			t.Errorf("decodeEntry(%x) = nil error", data)
+		}
+	}
+	who := identity{member: 0xabc, cluster: 0xdef}
+	if got, err := decodeIdentity(who.encode()); err != nil || got != who {
+		t.Errorf("decodeIdentity = %v, %v, want %v", got, err, who)
+	}
+	if _, err := decodeIdentity([]byte("other")); err == nil {
+		t.Error("decodeIdentity of foreign metadata = nil error")
+	}
+	m := membership.Member{ID: 1<<63 + 1, Name: "a", PeerURLs: []string{"http://a:1"}}
+	b, err := encodeMember(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := decodeMember(b); err != nil || got.ID != m.ID || got.Name != m.Name || got.PeerURLs[0] != m.PeerURLs[0] {
+		t.Errorf("decodeMember(%s) = %v, %v, want %v", b, got, err, m)
+	}
+}
