@@ -1,0 +1,308 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"etcd2/test/proc"
+)
+
+// later names the recorded cases that need more than one member, with the reason.
+var later = map[string]string{
+	"seed-static-member-and-cluster-id": "three members",
+	"already-bootstrapped":              "asks other members",
+	"existing-nobody-answers":           "joins a cluster",
+	"existing-member-count-unequal":     "joins a cluster",
+	"existing-peer-urls-unmatched":      "joins a cluster",
+	"existing-no-cluster-id-header":     "joins a cluster",
+	"existing-cluster-version-too-high": "joins a cluster",
+	"seed-cluster-id-mismatch":          "members of two clusters",
+	"removed-member-exits-0":            "removes a member",
+
+	"seed-discovery-size-missing":       "discovery URL",
+	"discovery-size-bad":                "discovery URL",
+	"seed-discovery-full-exit":          "discovery URL",
+	"seed-discovery-full-becomes-proxy": "discovery URL",
+	"seed-discovery-duplicate-name":     "discovery URL",
+	"discovery-duplicate-id":            "discovery URL",
+	"discovery-ids-from-url":            "discovery URL",
+	"discovery-waits":                   "discovery URL",
+	"discovery-registers-then-forms":    "discovery URL",
+	"discovery-unreachable-retries":     "discovery URL",
+	"discovery-not-etcd":                "discovery URL",
+	"discovery-through-http-proxy":      "discovery URL",
+
+	"seed-srv-host-names":              "discovery by DNS",
+	"seed-srv-ip-address":              "discovery by DNS",
+	"seed-srv-not-found-in-records":    "discovery by DNS",
+	"srv-no-records":                   "discovery by DNS",
+	"srv-ssl-records-mean-https":       "discovery by DNS",
+	"srv-unresolvable-target-skipped":  "discovery by DNS",
+	"srv-advertised-host-unresolvable": "discovery by DNS",
+
+	"seed-proxy-with-srv":       "proxy",
+	"data-dir-of-a-proxy":       "proxy",
+	"proxy-bad-initial-cluster": "proxy",
+	"proxy-cluster-file-broken": "proxy",
+	"proxy-nobody-answers":      "proxy",
+}
+
+// recorded is one case: a command line, what surrounds it and what came of it
+// when the recorded server ran it. {D} in its texts is a fresh directory, {P0} to
+// {P9} are free ports.
+type recorded struct {
+	Name      string
+	Args      []string
+	Env       map[string]string
+	DNS       map[string][]string // "NAME A" to addresses; nil leaves the resolver alone
+	Addrs     []string            // further addresses of the loopback interface
+	Namespace bool                // needs a private network
+	Setup     []step
+	Signal    *struct{ Until, Send string }
+	Expect    struct {
+		Exit              any      // a number, "running" or "signal:N"
+		StderrContains    []string `json:"stderr_contains"`
+		StdoutContains    []string `json:"stdout_contains"`
+		StderrNotContains []string `json:"stderr_not_contains"`
+	}
+	ReferenceOnly string `json:"reference_only"` // why ours differs on purpose
+	SeedText      string `json:"seed_text"`      // what the documents print in addition
+}
+
+// step is one thing done before the program is run; one of its fields is set.
+type step struct {
+	Mkdir  string
+	Write  string
+	Text   string // content for Write
+	Cert   string // base name of a pair of certificate and key
+	Listen string // port of 127.0.0.1 that somebody else uses
+	Start  *struct {
+		Args  []string
+		Keep  bool
+		Until string
+	}
+}
+
+// private tells whether the case cannot share the network with anything.
+func (c *recorded) private() bool { return c.DNS != nil || len(c.Addrs) > 0 || c.Namespace }
+
+// loadCases reads the recorded cases. The DNS entries of cases that are for later
+// may have forms this runner does not know, so each case is decoded alone.
+func loadCases(t *testing.T) map[string]json.RawMessage {
+	t.Helper()
+	text, err := os.ReadFile("testdata/cli-cases.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []json.RawMessage
+	if err := json.Unmarshal(text, &all); err != nil {
+		t.Fatal(err)
+	}
+	cases := make(map[string]json.RawMessage, len(all))
+	for _, raw := range all {
+		var c struct{ Name string }
+		if err := json.Unmarshal(raw, &c); err != nil {
+			t.Fatal(err)
+		}
+		cases[c.Name] = raw
+	}
+	if len(cases) != len(all) {
+		t.Fatalf("%d cases have %d names", len(all), len(cases))
+	}
+	return cases
+}
+
+func TestCases(t *testing.T) {
+	cases := loadCases(t)
+	for name := range later {
+		if cases[name] == nil {
+			t.Errorf("%s is for later but not recorded", name)
+		}
+	}
+	binary, err := proc.Binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, raw := range cases {
+		t.Run(name, func(t *testing.T) {
+			if why := later[name]; why != "" {
+				t.Skip("not served by this build: " + why)
+			}
+			var c recorded
+			if err := json.Unmarshal(raw, &c); err != nil {
+				t.Fatal(err)
+			}
+			if c.ReferenceOnly != "" {
+				t.Skip("differs on purpose: " + c.ReferenceOnly)
+			}
+			t.Parallel()
+			runIsolated(t, caseRun{Case: raw, Binary: binary, Dir: t.TempDir()})
+		})
+	}
+}
+
+// caseEnv makes the test binary run one case, given as a caseRun on its standard
+// input, and print what was wrong.
+const caseEnv = "CLI_TEST_CASE"
+
+// casePatience is how long a case may take. It is generous: nothing waits for it
+// in a good run.
+const casePatience = 60 * time.Second
+
+// caseRun is a case and where to run it.
+type caseRun struct {
+	Case   json.RawMessage
+	Binary string
+	Dir    string
+}
+
+// runIsolated runs a case in a network of its own when the system allows that.
+func runIsolated(t *testing.T, r caseRun) {
+	t.Helper()
+	var c recorded
+	if err := json.Unmarshal(r.Case, &c); err != nil {
+		t.Fatal(err)
+	}
+	isolate, err := namespaces()
+	switch {
+	case err != nil && c.private():
+		t.Skip("needs a private network, which this system does not allow: " + err.Error())
+	case err != nil:
+		for _, wrong := range r.run(t.Context()) {
+			t.Error(wrong)
+		}
+		return
+	}
+	input, err := json.Marshal(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), os.Args[0])
+	cmd.Env = append(os.Environ(), caseEnv+"=1")
+	cmd.Stdin = bytes.NewReader(input)
+	cmd.SysProcAttr = isolate
+	out, err := cmd.CombinedOutput()
+	if err != nil || len(out) > 0 {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// caseInside is the test binary inside the network of one case.
+func caseInside() int {
+	input, err := io.ReadAll(os.Stdin)
+	if err == nil && len(input) == 0 {
+		return 0 // only asked whether it can run at all
+	}
+	var r caseRun
+	var c recorded
+	if err == nil {
+		err = json.Unmarshal(input, &r)
+	}
+	if err == nil {
+		err = json.Unmarshal(r.Case, &c)
+	}
+	if err == nil {
+		err = furnish(r.Dir, c.Addrs, c.DNS)
+	}
+	if err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	wrong := r.run(context.Background())
+	for _, w := range wrong {
+		fmt.Println(w)
+	}
+	return min(len(wrong), 1)
+}
+
+// run does what the case says and returns what came out wrong.
+func (r caseRun) run(ctx context.Context) (wrong []string) {
+	ctx, cancel := context.WithTimeout(ctx, casePatience)
+	defer cancel()
+	c, err := r.fill()
+	if err != nil {
+		return []string{err.Error()}
+	}
+	place := &scene{binary: r.Binary, dir: r.Dir}
+	defer place.clear()
+	for _, s := range c.Setup {
+		if err := place.prepare(ctx, s); err != nil {
+			return []string{"setup: " + err.Error()}
+		}
+	}
+	p, err := place.start(c.Args, c.Env)
+	if err != nil {
+		return []string{err.Error()}
+	}
+	defer func() {
+		if len(wrong) > 0 {
+			wrong = append(wrong, "stderr:\n"+p.stderr.String(), "stdout:\n"+p.stdout.String())
+		}
+	}()
+	if c.Signal != nil {
+		if !p.stderr.await(ctx, c.Signal.Until, p.ended) {
+			return []string{fmt.Sprintf("never printed %q", c.Signal.Until)}
+		}
+		if err := p.signal(c.Signal.Send); err != nil {
+			return []string{err.Error()}
+		}
+	}
+	return p.judge(ctx, c)
+}
+
+// fill puts the directory and free ports into the texts of the case.
+func (r caseRun) fill() (*recorded, error) {
+	ports, err := freePorts()
+	if err != nil {
+		return nil, err
+	}
+	text := strings.ReplaceAll(string(r.Case), "{D}", r.Dir)
+	for i, port := range ports {
+		text = strings.ReplaceAll(text, fmt.Sprintf("{P%d}", i), port)
+	}
+	c := new(recorded)
+	return c, json.Unmarshal([]byte(text), c)
+}
+
+// judge waits for what the case expects of the program and compares.
+func (p *program) judge(ctx context.Context, c *recorded) (wrong []string) {
+	stderr := c.Expect.StderrContains
+	if c.SeedText != "" {
+		stderr = append(slices.Clone(stderr), c.SeedText)
+	}
+	if c.Expect.Exit != "running" {
+		select {
+		case <-p.ended:
+		case <-ctx.Done():
+			return []string{"the program did not end"}
+		}
+	}
+	for _, want := range stderr {
+		if !p.stderr.await(ctx, want, p.ended) {
+			wrong = append(wrong, fmt.Sprintf("stderr lacks %q", want))
+		}
+	}
+	for _, want := range c.Expect.StdoutContains {
+		if !p.stdout.await(ctx, want, p.ended) {
+			wrong = append(wrong, fmt.Sprintf("stdout lacks %q", want))
+		}
+	}
+	for _, unwanted := range c.Expect.StderrNotContains {
+		if strings.Contains(p.stderr.String(), unwanted) {
+			wrong = append(wrong, fmt.Sprintf("stderr has %q", unwanted))
+		}
+	}
+	if got, want := p.exit(), fmt.Sprint(c.Expect.Exit); got != want {
+		wrong = append(wrong, fmt.Sprintf("exit %s, want %s", got, want))
+	}
+	return wrong
+}

@@ -1,0 +1,201 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+)
+
+// scene is where one case plays: the processes and listeners it has started.
+type scene struct {
+	binary   string
+	dir      string
+	programs []*program
+	others   []net.Listener
+}
+
+// prepare does one step of a set-up.
+func (s *scene) prepare(ctx context.Context, do step) error {
+	switch {
+	case do.Mkdir != "":
+		return os.MkdirAll(do.Mkdir, 0o700)
+	case do.Write != "":
+		if err := os.MkdirAll(filepath.Dir(do.Write), 0o700); err != nil {
+			return err
+		}
+		return os.WriteFile(do.Write, []byte(do.Text), 0o600)
+	case do.Cert != "":
+		return writeCertificate(do.Cert)
+	case do.Listen != "":
+		l, err := net.Listen("tcp", "127.0.0.1:"+do.Listen)
+		s.others = append(s.others, l)
+		return err
+	case do.Start != nil:
+		p, err := s.start(do.Start.Args, nil)
+		if err != nil {
+			return err
+		}
+		until := do.Start.Until
+		if until == "" {
+			until = "published"
+		}
+		if !p.stderr.await(ctx, until, p.ended) {
+			return fmt.Errorf("%q never printed %q:\n%s", do.Start.Args, until, &p.stderr)
+		}
+		if !do.Start.Keep {
+			return p.stop(ctx)
+		}
+		return nil
+	}
+	return fmt.Errorf("unknown step %+v", do)
+}
+
+// start runs the program in the directory of the scene.
+func (s *scene) start(args []string, env map[string]string) (*program, error) {
+	p := &program{cmd: exec.Command(s.binary, args...), ended: make(chan struct{})}
+	p.cmd.Dir = s.dir
+	p.cmd.Stdout, p.cmd.Stderr = &p.stdout, &p.stderr
+	p.cmd.Env = slices.DeleteFunc(os.Environ(), func(entry string) bool { return strings.HasPrefix(entry, envPrefix) })
+	for name, value := range env {
+		p.cmd.Env = append(p.cmd.Env, name+"="+value)
+	}
+	if err := p.cmd.Start(); err != nil {
+		return nil, err
+	}
+	go func() {
+		p.cmd.Wait() // the status is read from ProcessState
+		close(p.ended)
+	}()
+	s.programs = append(s.programs, p)
+	return p, nil
+}
+
+// clear ends everything that still runs.
+func (s *scene) clear() {
+	for _, p := range s.programs {
+		p.cmd.Process.Kill()
+		<-p.ended
+	}
+	for _, l := range s.others {
+		if l != nil {
+			l.Close()
+		}
+	}
+}
+
+// program is one run of the program.
+type program struct {
+	cmd            *exec.Cmd
+	stdout, stderr output
+	ended          chan struct{} // closed when it has ended and all its output is here
+}
+
+// signal sends TERM or INT.
+func (p *program) signal(name string) error {
+	signals := map[string]os.Signal{"TERM": syscall.SIGTERM, "INT": os.Interrupt}
+	if signals[name] == nil {
+		return fmt.Errorf("unknown signal %q", name)
+	}
+	return p.cmd.Process.Signal(signals[name])
+}
+
+// stop ends the program the orderly way.
+func (p *program) stop(ctx context.Context) error {
+	if err := p.signal("TERM"); err != nil {
+		return err
+	}
+	select {
+	case <-p.ended:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// exit tells how the program ended: "running", "signal:N" or its status.
+func (p *program) exit() string {
+	select {
+	case <-p.ended:
+	default:
+		return "running"
+	}
+	if n, ok := endedBy(p.cmd.ProcessState); ok {
+		return fmt.Sprintf("signal:%d", n)
+	}
+	return fmt.Sprint(p.cmd.ProcessState.ExitCode())
+}
+
+// output collects what a program prints. Its zero value is empty.
+type output struct {
+	mu    sync.Mutex // guards the fields below
+	text  []byte
+	grown chan struct{} // closed by the next Write; nil when nobody waits
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.text = append(o.text, p...)
+	if o.grown != nil {
+		close(o.grown)
+		o.grown = nil
+	}
+	return len(p), nil
+}
+
+func (o *output) String() string {
+	text, _ := o.look()
+	return text
+}
+
+// look returns the text and a channel that is closed when there is more.
+func (o *output) look() (string, <-chan struct{}) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.grown == nil {
+		o.grown = make(chan struct{})
+	}
+	return string(o.text), o.grown
+}
+
+// await waits until the text is printed; false if the program or ctx ended first.
+func (o *output) await(ctx context.Context, text string, ended <-chan struct{}) bool {
+	for {
+		got, more := o.look()
+		if strings.Contains(got, text) {
+			return true
+		}
+		select {
+		case <-more:
+		case <-ended:
+			return strings.Contains(o.String(), text)
+		case <-ctx.Done():
+			return false
+		}
+	}
+}
+
+// freePorts finds ten ports nobody uses at this moment.
+func freePorts() ([]string, error) {
+	var ports []string
+	for range 10 {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return nil, err
+		}
+		defer l.Close() // all are open until the last is found, so they differ
+		_, port, err := net.SplitHostPort(l.Addr().String())
+		if err != nil {
+			return nil, err
+		}
+		ports = append(ports, port)
+	}
+	return ports, nil
+}
