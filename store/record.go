@@ -77,7 +77,10 @@ func ParseOp(b []byte) (Op, error) {
 	if !clean(op.Path) && (action != Expire || op.Path != "") {
 		r.fail("path is not clean")
 	}
-	return op, r.failure("op")
+	if err := r.failure("op"); err != nil {
+		return Op{}, err
+	}
+	return op, nil
 }
 
 // Flags of a node, in a record of its own or in that of an event.
@@ -196,7 +199,13 @@ func ParseEvent(b []byte) (Event, error) {
 	if !clean(e.Node.Path) {
 		r.fail("path is not clean")
 	}
-	return e, r.failure("event")
+	if e.Node.Dir && e.Node.Value != "" || prev > 0 && e.Prev.Dir {
+		r.fail("directory has a value")
+	}
+	if err := r.failure("event"); err != nil {
+		return Event{}, err
+	}
+	return e, nil
 }
 
 // AppendBinary appends the record of the counters to dst. Watchers is left
