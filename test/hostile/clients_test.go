@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -79,7 +80,7 @@ func TestHugeHeadersAreRefused(t *testing.T) {
 		req  wire.Request
 	}{
 		{"one header", wire.Request{Method: "GET", Target: "/v2/keys/", Header: []wire.Field{{Name: "X-Big", Value: strings.Repeat("x", 2<<20)}}}},
-		{"many headers", wire.Request{Method: "GET", Target: "/v2/keys/", Header: slicesRepeat(wire.Field{Name: "X-Many", Value: strings.Repeat("x", 1000)}, 2000)}},
+		{"many headers", wire.Request{Method: "GET", Target: "/v2/keys/", Header: slices.Repeat([]wire.Field{{Name: "X-Many", Value: strings.Repeat("x", 1000)}}, 2000)}},
 		{"the target", wire.Request{Method: "GET", Target: "/v2/keys/" + strings.Repeat("x", 2<<20)}},
 	} {
 		x, err := wire.Send(m.Client, tt.req)
@@ -96,14 +97,6 @@ func TestHugeHeadersAreRefused(t *testing.T) {
 		x.Close()
 	}
 	put(t, m, "/a", "1")
-}
-
-func slicesRepeat(f wire.Field, n int) []wire.Field {
-	fs := make([]wire.Field, n)
-	for i := range fs {
-		fs[i] = f
-	}
-	return fs
 }
 
 func TestHugeBodiesAreRefused(t *testing.T) {
@@ -213,15 +206,13 @@ func TestNonsenseIsRefused(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, _ = io.WriteString(c, tt.text)
+		_ = c.(*net.TCPConn).CloseWrite() // what is not a request by now will not become one
 		_ = c.SetReadDeadline(time.Now().Add(wire.Patience))
 		answer := make([]byte, 64)
 		n, err := io.ReadAtLeast(c, answer, 12)
 		_ = c.Close()
 		if errors.Is(err, os.ErrDeadlineExceeded) {
-			// Only lines that may still become a request are waited for.
-			if tt.name != "an empty line" && tt.name != "a TLS hello" {
-				t.Errorf("%s: no answer and no end", tt.name)
-			}
+			t.Errorf("%s: no answer and no end", tt.name)
 			continue
 		}
 		if err == nil && !bytes.HasPrefix(answer[:n], []byte("HTTP/1.1 4")) && !bytes.HasPrefix(answer[:n], []byte("HTTP/1.1 50")) {
