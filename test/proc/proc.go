@@ -12,6 +12,7 @@ package proc
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -27,8 +28,31 @@ import (
 // is not given the flags that only ours has.
 func Foreign() bool { return os.Getenv("TEST_ETCD") != "" }
 
-// build compiles cmd/etcd once per test binary.
-var build = sync.OnceValues(func() (string, error) {
+// built is the executable of this test binary. It is a variable because a Go test
+// binary has no other place that all its tests share.
+var built executable
+
+// executable is cmd/etcd, compiled when it is first asked for.
+type executable struct {
+	once sync.Once
+	path string
+	err  error
+}
+
+func (e *executable) get() (string, error) {
+	e.once.Do(func() { e.path, e.err = compile() })
+	return e.path, e.err
+}
+
+// remove deletes the executable. Nothing may ask for it afterwards.
+func (e *executable) remove() {
+	e.once.Do(func() { e.err = errors.New("the tests are over") })
+	if e.path != "" {
+		_ = os.RemoveAll(filepath.Dir(e.path))
+	}
+}
+
+func compile() (string, error) {
 	dir, err := os.MkdirTemp("", "etcd2-bin-")
 	if err != nil {
 		return "", err
@@ -49,27 +73,20 @@ var build = sync.OnceValues(func() (string, error) {
 		return "", fmt.Errorf("go build etcd2/cmd/etcd: %w\n%s", err, out)
 	}
 	return bin, nil
-})
+}
 
 // Binary returns the executable under test and builds it when needed.
 func Binary() (string, error) {
 	if bin := os.Getenv("TEST_ETCD"); bin != "" {
 		return bin, nil
 	}
-	return build()
+	return built.get()
 }
 
 // Main runs the tests of a package and removes the executable that was built for
 // them. Call it from TestMain.
 func Main(m *testing.M) int {
-	defer func() {
-		if Foreign() {
-			return
-		}
-		if bin, err := build(); err == nil {
-			_ = os.RemoveAll(filepath.Dir(bin))
-		}
-	}()
+	defer built.remove()
 	return m.Run()
 }
 
