@@ -36,7 +36,7 @@ func frameBytes(payload int) int64 {
 
 // appendGroup frames payload, which is not empty, as the group that goes at the
 // given place, and returns the place after it.
-func appendGroup(b, payload []byte, salt [8]byte, at position) ([]byte, position) {
+func appendGroup(b, payload []byte, salt uint32, at position) ([]byte, position) {
 	le := binary.LittleEndian
 	start := len(b)
 	size := frameBytes(len(payload))
@@ -65,13 +65,13 @@ func chain(sum uint32, group []byte) uint32 {
 	return crc32.Update(sum, castagnoli, group[groupHeader:])
 }
 
-func headerSum(group []byte, salt [8]byte) uint32 {
-	return crc32.Update(crc32.Checksum(salt[:], castagnoli), castagnoli, group[:20])
+func headerSum(group []byte, salt uint32) uint32 {
+	return crc32.Update(salt, castagnoli, group[:20])
 }
 
 // groupSize returns the length a group at the front of b has by its header. It is
 // false when there is no valid header.
-func groupSize(b []byte, salt [8]byte) (int64, bool) {
+func groupSize(b []byte, salt uint32) (int64, bool) {
 	if len(b) < groupHeader || string(b[:len(groupMagic)]) != groupMagic {
 		return 0, false
 	}
@@ -84,8 +84,8 @@ func groupSize(b []byte, salt [8]byte) (int64, bool) {
 
 // scan is a walk over the groups of one segment.
 type scan struct {
-	b    []byte  // the whole file
-	salt [8]byte // of the segment
+	b    []byte // the whole file
+	salt uint32 // of the segment
 	at   position
 	last int64 // offset of the group before at; 0 when there is none
 	torn bool  // set by next at the end: a torn group begins at at
@@ -129,7 +129,7 @@ func (s *scan) next() ([]byte, error) {
 // laterGroup returns where in b, after its first byte, a group's header is, or 0.
 // A group is begun only after the sync of the one before it has returned, so what
 // precedes a header cannot be torn.
-func laterGroup(b []byte, salt [8]byte) int64 {
+func laterGroup(b []byte, salt uint32) int64 {
 	for at := 1; ; at++ {
 		i := bytes.Index(b[at:], []byte(groupMagic))
 		if i < 0 {
@@ -143,42 +143,35 @@ func laterGroup(b []byte, salt [8]byte) int64 {
 }
 
 // torn reports whether b, the rest of a segment from offset off on, begins with a
-// group that was not written to its end. Its size is 0 when its header is not
-// valid.
+// group that was not written to its end. Its size is 0 when it has no valid
+// header; then only the bytes up to the first mark are known to belong to it, but
+// it goes on behind them.
 func torn(b []byte, size, off int64) bool {
-	have := int64(len(b))
-	if size == 0 {
-		size = headerMarked // all that may be relied on
-		if have < size {
-			return true // the file ends in the header
-		}
-		if hole(b, size, off, true) {
-			return true
-		}
-	} else {
-		if have < size {
-			return true // the file ends in the group
-		}
-		if !zeros(b[size:]) {
-			return false
-		}
-		if hole(b, size, off, false) {
-			return true
-		}
+	known := size > 0
+	if !known {
+		size = headerMarked
 	}
-	return b[size-1] == 0 && zeros(b[size:])
+	switch {
+	case int64(len(b)) < size:
+		return true // the file ends in the group
+	case zeros(b[size:]):
+		return b[size-1] == 0 || hole(b, size, off, !known)
+	default:
+		return !known && hole(b, size, off, true)
+	}
 }
 
 // hole reports whether a sector that b[:size] touches was not written: the part
-// of it in the group reads as zeros. If the group may go on behind size, the last
-// sector counts to its end.
-func hole(b []byte, size, off int64, more bool) bool {
+// of it in the group reads as zeros. If the group goes on behind size, that part
+// ends with the sector.
+func hole(b []byte, size, off int64, goesOn bool) bool {
 	for at := int64(0); at < size; {
 		end := at + sectorBytes - (off+at)%sectorBytes
-		if !more {
-			end = min(end, size)
+		part := min(end, size)
+		if goesOn {
+			part = min(end, int64(len(b)))
 		}
-		if zeros(b[at:min(end, int64(len(b)))]) {
+		if zeros(b[at:part]) {
 			return true
 		}
 		at = end

@@ -21,7 +21,7 @@ const (
 	unfinished   = ".wal.part" // a segment that has not got its name yet
 	lockName     = "lock"
 	preludeBytes = 16 // magic, version and length: the same in every version
-	fixedBytes   = 88 // a header without metadata and checksum
+	fixedBytes   = 84 // a header without metadata and checksum
 	maxMetadata  = 64 << 10
 	firstRoom    = 1 << 20 // preallocated at first, then doubled as needed
 )
@@ -31,7 +31,7 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 // header begins a segment and lets it stand alone: with it, the log can be read
 // from here on when all earlier segments have been released.
 type header struct {
-	salt     [8]byte // random; without it no stored value can imitate a group
+	salt     uint32 // random: a stored value that imitates a group does not know it
 	seq      uint64
 	group    uint64 // number of the first group here
 	before   uint32 // chained checksum of the previous segment, without its seal
@@ -72,7 +72,7 @@ func (h header) encode() ([]byte, uint32) {
 	b = append(b, magic...)
 	b = le.AppendUint32(b, version)
 	b = le.AppendUint32(b, uint32(h.bytes()))
-	b = append(b, h.salt[:]...)
+	b = le.AppendUint32(b, h.salt)
 	b = le.AppendUint64(b, h.seq)
 	b = le.AppendUint64(b, h.group)
 	b = le.AppendUint32(b, h.before)
@@ -116,14 +116,14 @@ func parseHeader(b []byte) (header, uint32, error) {
 		return header{}, 0, damage(12, "segment header of %d bytes, want %d or more", n, fixedBytes+4)
 	}
 	return header{
-		salt:     [8]byte(b[16:24]),
-		seq:      le.Uint64(b[24:]),
-		group:    le.Uint64(b[32:]),
-		before:   le.Uint32(b[40:]),
-		restart:  le.Uint32(b[44:]) == 1,
-		prev:     le.Uint64(b[48:]),
-		prevTerm: le.Uint64(b[56:]),
-		hard:     hardState{term: le.Uint64(b[64:]), vote: le.Uint64(b[72:]), commit: le.Uint64(b[80:])},
+		salt:     le.Uint32(b[16:]),
+		seq:      le.Uint64(b[20:]),
+		group:    le.Uint64(b[28:]),
+		before:   le.Uint32(b[36:]),
+		restart:  le.Uint32(b[40:]) == 1,
+		prev:     le.Uint64(b[44:]),
+		prevTerm: le.Uint64(b[52:]),
+		hard:     hardState{term: le.Uint64(b[60:]), vote: le.Uint64(b[68:]), commit: le.Uint64(b[76:])},
 		metadata: append([]byte(nil), b[fixedBytes:n-4]...),
 	}, sum, nil
 }
@@ -131,7 +131,9 @@ func parseHeader(b []byte) (header, uint32, error) {
 // makeSegment makes a new, durable segment with the given header and opens it. It
 // draws the header's salt.
 func (l *Log) makeSegment(h *header) (disk.File, error) {
-	rand.Read(h.salt[:]) // never fails
+	var salt [4]byte
+	rand.Read(salt[:]) // never fails
+	h.salt = binary.LittleEndian.Uint32(salt[:])
 	b, _ := h.encode()
 	name := h.name()
 	if err := l.makeFile(name, b); err != nil {

@@ -264,12 +264,11 @@ func (l *Log) encode(payload []byte) position {
 
 // put writes l.frame at the tail and makes it durable.
 func (l *Log) put(next position) error {
-	name := l.path(l.head.name())
 	if _, err := l.file.WriteAt(l.frame, l.tail.off); err != nil {
-		return fmt.Errorf("wal: cannot write %s: %w", name, err)
+		return fmt.Errorf("wal: cannot write %s: %w", l.path(l.head.name()), err)
 	}
 	if err := l.file.Sync(); err != nil {
-		return fmt.Errorf("wal: cannot sync %s: %w", name, err)
+		return fmt.Errorf("wal: cannot sync %s: %w", l.path(l.head.name()), err)
 	}
 	l.tail = next
 	l.mu.Lock()
