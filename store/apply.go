@@ -58,7 +58,7 @@ func (s *Store) set(op *Op) (Event, *Error) {
 	if fixed(op.Path) {
 		return Event{}, s.refuse(RootReadOnly, op.Path)
 	}
-	prev := s.nodes.get(place{path: op.Path})
+	prev := s.nodes.find(&s.found, place{path: op.Path})
 	if prev == nil {
 		if op.Refresh {
 			return Event{}, s.missing(op.Path)
@@ -153,12 +153,13 @@ func (s *Store) expire(now int64) {
 	}
 }
 
-// existing is the node at path, which an op is about to change.
+// existing is the node at path, which an op is about to change. The way to it
+// is kept for commit.
 func (s *Store) existing(path string) (*Node, *Error) {
 	if fixed(path) {
 		return nil, s.refuse(RootReadOnly, path)
 	}
-	if n := s.nodes.get(place{path: path}); n != nil {
+	if n := s.nodes.find(&s.found, place{path: path}); n != nil {
 		return n, nil
 	}
 	return nil, s.missing(path)

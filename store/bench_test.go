@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -242,4 +243,40 @@ func BenchmarkFanOut(b *testing.B) {
 	for range b.N {
 		mustApply(b, s, Op{Action: Set, Path: "/1/k", Value: "v"})
 	}
+}
+
+// BenchmarkMemory reports the heap of a million keys with values of 64 bytes,
+// as they come out of the log.
+func BenchmarkMemory(b *testing.B) {
+	for range b.N {
+		before := heap()
+		s := New(Config{})
+		for i := range int(1e6) {
+			op, err := ParseOp(Op{Action: Set, Path: benchKey(i), Value: strings.Repeat("v", 64)}.AppendBinary(nil))
+			if err != nil {
+				b.Fatal(err)
+			}
+			mustApply(b, s, op)
+			if i%10_000 == 0 {
+				s.Cut()
+			}
+		}
+		s.Cut()
+		b.ReportMetric(float64(heap()-before)/1e6, "heap-MB")
+		before = heap()
+		for i := range 10_000 {
+			if _, err := s.Watch(benchKey(i), WatchOptions{Recursive: true}); err != nil {
+				b.Fatal(err)
+			}
+		}
+		b.ReportMetric(float64(heap()-before)/1e4, "B/watcher")
+		runtime.KeepAlive(s)
+	}
+}
+
+func heap() uint64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
 }

@@ -13,7 +13,11 @@ func (s *Store) commit(ev Event, parents []*Node) {
 	for _, p := range parents {
 		s.nodes.put(p)
 	}
-	s.nodes.put(n)
+	if ev.Prev == nil {
+		s.nodes.put(n)
+	} else {
+		s.nodes.replace(&s.found, n)
+	}
 	if ev.Prev != nil && ev.Prev.Expires != 0 && ev.Prev.Expires != n.Expires {
 		s.deadlines.remove(ev.Prev)
 	}

@@ -27,6 +27,10 @@ func commonLen(a, b string) int {
 			return i + bits.TrailingZeros64(x)>>3
 		}
 	}
+	if i < n && n >= 8 { // the last eight, some of them for the second time
+		x := eight(a, n-8) ^ eight(b, n-8)
+		return n - 8 + bits.TrailingZeros64(x)>>3 // of 0 there are 64
+	}
 	for i < n && a[i] == b[i] {
 		i++
 	}

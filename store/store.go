@@ -51,6 +51,7 @@ type Store struct {
 	deadlines tree // the nodes with a TTL, the next to expire first
 	index     atomic.Uint64
 
+	found cursor           // the way to the node that the op at hand changes; the applier's own
 	dirty map[string]*Node // changed since the last Cut; the applier's own
 	cut   uint64           // index of the last event handed over; the applier's own
 }

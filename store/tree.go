@@ -139,10 +139,10 @@ func (t *tree) searchShared(p *page, at place) (int, bool) {
 	}
 	for lo < hi {
 		mid := int(uint(lo+hi) >> 1)
-		switch c := comparePlaces(at, t.placeAt(p, mid)); {
-		case c == 0:
+		switch e := t.placeAt(p, mid); {
+		case at == e:
 			return mid, true
-		case c < 0:
+		case comparePlaces(at, e) < 0:
 			hi = mid
 		default:
 			lo = mid + 1
@@ -173,6 +173,36 @@ func (t *tree) get(at place) *Node {
 		return p.nodes[i]
 	}
 	return nil
+}
+
+// find is get for the writer: it leaves in c the way to the node it finds.
+func (t *tree) find(c *cursor, at place) *Node {
+	c.path = c.path[:0]
+	p := t.root
+	for !p.leaf() {
+		i := t.kidFor(p, at)
+		c.path = append(c.path, step{p, i})
+		p = p.kids[i]
+	}
+	i, ok := t.search(p, at)
+	if !ok {
+		return nil
+	}
+	c.path = append(c.path, step{p, i})
+	return p.nodes[i]
+}
+
+// replace puts n in place of the node that find has just found, which has the
+// same place.
+func (t *tree) replace(c *cursor, n *Node) {
+	t.root = t.own(t.root)
+	p := t.root
+	for _, st := range c.path[:len(c.path)-1] {
+		kid := t.own(p.kids[st.i])
+		p.kids[st.i] = kid
+		p = kid
+	}
+	p.nodes[c.path[len(c.path)-1].i] = n
 }
 
 // index computes shared and heads anew.
