@@ -10,6 +10,7 @@ package crash
 
 import (
 	"math/rand/v2"
+	"net/http"
 	"os"
 	"strconv"
 	"sync"
@@ -83,6 +84,48 @@ func TestKillLosesNothing(t *testing.T) {
 		t.Errorf("%d writes were acknowledged in %d cycles; the test proves nothing", acked, cycles)
 	}
 	t.Logf("%d kills, %d acknowledged writes, %v", cycles, acked, time.Since(began).Round(time.Millisecond))
+}
+
+// TestKillWhileBootstrapping kills fresh members in the first moments of their
+// lives: whatever is on disk by then, the next start makes a member of it.
+func TestKillWhileBootstrapping(t *testing.T) {
+	members := max(fromEnv(t, "CRASHES", defaultCycles)/2, 1)
+	seed := uint64(fromEnv(t, "CRASH_SEED", int(time.Now().UnixNano()>>10&0xffffff)))
+	t.Logf("CRASH_SEED=%d members=%d", seed, members)
+	r := rand.New(rand.NewPCG(seed, 1000))
+	for i := range members {
+		m := proc.New(t, proc.Options{})
+		for range 1 + r.IntN(3) {
+			if err := m.Begin(); err != nil {
+				t.Fatal(err)
+			}
+			lifetime(r, 2*longestStart)
+			m.Kill()
+		}
+		if err := m.Restart(); err != nil {
+			t.Fatalf("member %d: %v", i, err)
+		}
+		// Before the first key come the member, its names and the cluster version; a
+		// start that was cut off may have written its names already.
+		if got := put(t, m); got < 4 {
+			t.Errorf("member %d: the first key has index %d, want at least 4", i, got)
+		}
+		m.Kill()
+	}
+}
+
+func put(t *testing.T, m *proc.Member) uint64 {
+	t.Helper()
+	req, err := http.NewRequest(http.MethodPut, m.URL()+"/v2/keys/first?value=1", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 20 * time.Second}
+	status, node, err := send(client, req)
+	if err != nil || status != http.StatusCreated {
+		t.Fatalf("PUT /first = %d, %v, want 201", status, err)
+	}
+	return node.Modified
 }
 
 // lifetime lets a random part of the longest time pass: the moment of the kill is
