@@ -234,8 +234,14 @@ func TestStreamFromThePastHasNoGap(t *testing.T) {
 
 func TestHistoryWindow(t *testing.T) {
 	s := New(Config{HistoryEvents: 1000})
+	if first, last := s.HistoryWindow(); first != 0 || last != 0 {
+		t.Errorf("HistoryWindow() = %d, %d without events, want 0, 0", first, last)
+	}
 	for range 1013 {
 		mustApply(t, s, set("/1/f"))
+	}
+	if first, last := s.HistoryWindow(); first != 14 || last != 1013 {
+		t.Errorf("HistoryWindow() = %d, %d, want 14, 1013", first, last)
 	}
 	for _, since := range []uint64{1, 13} {
 		_, err := s.Watch("/1/f", WatchOptions{Since: since, Stream: true})
