@@ -192,3 +192,34 @@ func TestStorageCutsByBytes(t *testing.T) {
 		t.Errorf("Term(11) error = %v, want ErrUnavailable", err)
 	}
 }
+
+func TestStorageRemembersTheTermBeforeTheTail(t *testing.T) {
+	s := &storage{snapshot: &raftpb.SnapshotMetadata{}, entries: append(run(1, 1, 5), run(2, 6, 10)...)}
+	if released, err := s.compact(6, voters(1), 1, 1<<20); released != 5 || err != nil {
+		t.Fatalf("compact(6) = %d, %v, want 5", released, err)
+	}
+	for index, want := range map[uint64]uint64{5: 1, 6: 2} {
+		if got, err := s.Term(index); got != want || err != nil {
+			t.Errorf("Term(%d) = %d, %v, want %d", index, got, err, want)
+		}
+	}
+	if _, err := s.Term(4); err != raft.ErrCompacted {
+		t.Errorf("Term(4) error = %v, want ErrCompacted", err)
+	}
+}
+
+func TestStorageDoesNotChangeWhatItHandedOut(t *testing.T) {
+	s := &storage{snapshot: &raftpb.SnapshotMetadata{}}
+	s.append(run(1, 1, 5))
+	held, err := s.Entries(1, 6, 1<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.append(run(2, 3, 4))
+	if got := positions(held); got[2] != [2]uint64{3, 1} {
+		t.Errorf("entries handed out became %v", got)
+	}
+	if last, _ := s.LastIndex(); last != 4 {
+		t.Errorf("LastIndex() = %d after the suffix was replaced, want 4", last)
+	}
+}

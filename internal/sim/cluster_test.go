@@ -24,7 +24,8 @@ type faults struct {
 	Duplicate   int  // messages delivered twice, in percent
 	Reorder     bool // messages overtake each other
 	CrashPer10k int  // crashes of a member, in 10000 steps
-	CutPer10k   int  // links that fail, in one direction, in 10000 steps
+	CutPer10k   int  // links that fail in one direction, or members that lose all links, in 10000 steps
+	SlowPer10k  int  // members whose disk, applier or clock stands still for a while, in 10000 steps
 	DiskPer10k  int  // writes of a log that fail or stop half way, in 10000 steps
 	Power       bool // a crash loses what was not synced
 }
@@ -38,7 +39,7 @@ type cluster struct {
 	faults  faults
 	members []*machine
 	bag     []*raftpb.Message
-	cut     map[[2]uint64]bool // links from, to that carry nothing
+	cut     map[[2]uint64]int // links from, to carry nothing until this step
 
 	checkpoints map[uint64]*checkpoint // on their way to other members
 	history     *history
@@ -57,7 +58,7 @@ func newCluster(t *testing.T, seed uint64, n int) *cluster {
 		t:           t,
 		seed:        seed,
 		rng:         rand.New(rand.NewPCG(seed, uint64(n))),
-		cut:         map[[2]uint64]bool{},
+		cut:         map[[2]uint64]int{},
 		checkpoints: map[uint64]*checkpoint{},
 		hash:        fnv.New64a(),
 	}
@@ -117,7 +118,7 @@ func (c *cluster) run(steps int, f faults) {
 	for range steps {
 		c.step++
 		c.misfortune()
-		m := c.members[c.rng.IntN(len(c.members))]
+		m := c.members[c.anyID()-1]
 		if !m.up {
 			if c.chance(20_000) {
 				c.trace("boot", m.id)
@@ -132,24 +133,30 @@ func (c *cluster) run(steps int, f faults) {
 // turn lets one member do one thing.
 func (c *cluster) turn(m *machine) {
 	switch n := c.rng.IntN(100); {
-	case n < 8:
-		m.core.Tick()
+	case n < 12:
+		if c.step >= m.slowClock {
+			m.core.Tick()
+		}
 	case n < 50:
 		for range c.rng.IntN(4) {
 			c.deliverOne()
 		}
 	case n < 65:
-		m.save()
+		if c.step >= m.slowDisk {
+			m.save()
+		}
 	case n < 80:
-		m.apply()
+		if c.step >= m.slowApply {
+			m.apply()
+		}
 	case n < 90:
 		c.write(m)
 	case n < 97:
 		c.read(m)
-	case n < 98:
-		m.checkpoint()
 	default:
-		c.heal()
+		if c.rng.IntN(3) == 0 {
+			m.checkpoint()
+		}
 	}
 	m.pump()
 }
@@ -157,13 +164,13 @@ func (c *cluster) turn(m *machine) {
 func (c *cluster) misfortune() {
 	f := c.faults
 	if c.chance(f.CrashPer10k * 100) {
-		if m := c.members[c.rng.IntN(len(c.members))]; m.up {
+		if m := c.members[c.anyID()-1]; m.up {
 			c.trace("crash", m.id)
 			m.crash(f.Power && c.rng.IntN(2) == 0)
 		}
 	}
 	if c.chance(f.DiskPer10k * 100) {
-		if m := c.members[c.rng.IntN(len(c.members))]; m.up {
+		if m := c.members[c.anyID()-1]; m.up {
 			c.diskFails = true
 			switch c.rng.IntN(3) {
 			case 0:
@@ -175,16 +182,36 @@ func (c *cluster) misfortune() {
 			}
 		}
 	}
+	until := c.step + 100 + c.rng.IntN(2000)
 	if c.chance(f.CutPer10k * 100) {
-		from, to := c.rng.IntN(len(c.members)), c.rng.IntN(len(c.members))
-		c.cut[[2]uint64{uint64(from + 1), uint64(to + 1)}] = true
+		if from, to := c.anyID(), c.anyID(); c.rng.IntN(3) > 0 {
+			c.cut[[2]uint64{from, to}] = until
+		} else {
+			c.isolate(from, until)
+		}
+	}
+	if c.chance(f.SlowPer10k * 100) {
+		m := c.members[c.anyID()-1]
+		switch c.rng.IntN(3) {
+		case 0:
+			m.slowDisk = until
+		case 1:
+			m.slowApply = until
+		default:
+			m.slowClock = until
+			if c.rng.IntN(2) == 0 { // does not notice how long it has been alone
+				c.isolate(m.id, until)
+			}
+		}
 	}
 }
 
-// heal mends one link.
-func (c *cluster) heal() {
-	link := [2]uint64{uint64(c.rng.IntN(len(c.members)) + 1), uint64(c.rng.IntN(len(c.members)) + 1)}
-	delete(c.cut, link)
+func (c *cluster) anyID() uint64 { return uint64(c.rng.IntN(len(c.members)) + 1) }
+
+func (c *cluster) isolate(id uint64, until int) {
+	for _, other := range c.ids() {
+		c.cut[[2]uint64{id, other}], c.cut[[2]uint64{other, id}] = until, until
+	}
 }
 
 // send puts messages in the bag. Those that raft may change on arrival are
@@ -228,7 +255,7 @@ func (c *cluster) deliverOne() {
 	} else if len(msg.GetEntries()) == 0 || msg.GetType() == raftpb.MsgReadIndex {
 		c.bag[i] = proto.CloneOf(msg)
 	}
-	lost := c.chance(c.faults.Drop*10_000) || c.cut[[2]uint64{msg.GetFrom(), msg.GetTo()}]
+	lost := c.chance(c.faults.Drop*10_000) || c.step < c.cut[[2]uint64{msg.GetFrom(), msg.GetTo()}]
 	c.deliver(msg, !lost)
 }
 

@@ -27,6 +27,8 @@ type machine struct {
 	saved   *saved      // what the log has promised to keep
 	crashes int
 
+	slowDisk, slowApply, slowClock int // stand still until this step
+
 	up      bool
 	log     *wal.Log
 	core    *raftnode.Core
@@ -266,7 +268,7 @@ func (m *machine) install(s *raftpb.Snapshot) {
 	}
 	m.ckpt, m.cutting = ckpt, nil
 	m.applied, m.term, m.conf = ckpt.index, ckpt.term, ckpt.conf
-	if m.cluster.chance(m.cluster.faults.CrashPer10k * 100) {
+	if m.cluster.faults.CrashPer10k > 0 && m.cluster.rng.IntN(5) == 0 {
 		m.crash(true)
 		return
 	}

@@ -41,7 +41,8 @@ func badDay(seed uint64) faults {
 		Duplicate:   rng.IntN(2) * rng.IntN(15),
 		Reorder:     rng.IntN(2) == 0,
 		CrashPer10k: rng.IntN(3) * 10,
-		CutPer10k:   rng.IntN(2) * rng.IntN(80),
+		CutPer10k:   rng.IntN(2) * rng.IntN(20),
+		SlowPer10k:  rng.IntN(2) * rng.IntN(20),
 		DiskPer10k:  rng.IntN(2) * 10,
 		Power:       rng.IntN(3) > 0,
 	}
