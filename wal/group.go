@@ -113,7 +113,7 @@ func (s *scan) next() ([]byte, error) {
 	if zeros(rest) {
 		return nil, nil
 	}
-	if later := laterGroup(rest, s.salt); later > 0 {
+	if later := laterGroup(rest, s.salt, s.at.group); later > 0 {
 		return nil, damage(s.at.off, "group %d is damaged, and another follows at byte %d", s.at.group, s.at.off+later)
 	}
 	if !ok {
@@ -126,17 +126,17 @@ func (s *scan) next() ([]byte, error) {
 	return nil, nil
 }
 
-// laterGroup returns where in b, after its first byte, a group's header is, or 0.
-// A group is begun only after the sync of the one before it has returned, so what
-// precedes a header cannot be torn.
-func laterGroup(b []byte, salt uint32) int64 {
+// laterGroup returns where in b the header of a group behind the given one is, or
+// 0. A group is begun only after the sync of the one before it has returned, so
+// what precedes a header cannot be torn.
+func laterGroup(b []byte, salt uint32, group uint64) int64 {
 	for at := 1; ; at++ {
 		i := bytes.Index(b[at:], []byte(groupMagic))
 		if i < 0 {
 			return 0
 		}
 		at += i
-		if _, ok := groupSize(b[at:], salt); ok {
+		if _, ok := groupSize(b[at:], salt); ok && binary.LittleEndian.Uint64(b[at+8:]) > group {
 			return int64(at)
 		}
 	}

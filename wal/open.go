@@ -207,20 +207,18 @@ func (o *opening) mendSegment(e end) (disk.File, error) {
 	return file, nil
 }
 
+// mendTail ends with a sync, so a cut is durable before the first new group is
+// written behind it: remains of a torn group never turn up after a later one.
 func (o *opening) mendTail(file disk.File, e end) error {
 	if e.torn {
-		// The cut is durable before anything is written behind it: remains of the
-		// torn group must never turn up after a later one.
 		if err := file.Truncate(e.at.off); err != nil {
-			return err
-		}
-		if err := file.Sync(); err != nil {
 			return err
 		}
 	}
 	b, at := e.last, e.lastAt
 	if last := o.ends[len(o.ends)-1]; !e.seal.set && e.head.seq != last.head.seq {
-		// The crash came between the successor and the seal.
+		// The crash came between the successor and the seal. The torn group was this
+		// very seal.
 		b, _ = appendGroup(nil, appendSeal(nil, last.head.seq), e.head.salt, e.at)
 		at = e.at.off
 	}

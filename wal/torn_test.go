@@ -169,3 +169,38 @@ func TestCutInEarlierSegment(t *testing.T) {
 		}
 	}
 }
+
+// Zeros in a group that is not the last are no torn write either, though they may
+// look like one: another group follows.
+func TestHoleInEarlierGroup(t *testing.T) {
+	d := newDisk()
+	cfg := smallConfig(d)
+	l := mustCreate(t, cfg)
+	var ends []int
+	for i := range uint64(3) {
+		e := entry(i+1, 1, raftpb.EntryNormal, bytes.Repeat([]byte("x"), 600))
+		if err := l.Save(nil, []*raftpb.Entry{e}); err != nil {
+			t.Fatal(err)
+		}
+		ends = append(ends, int(l.Bytes()))
+	}
+	files := d.Files()
+	names := segments(files)
+	if len(names) != 1 {
+		t.Fatalf("log has %d segments, want 1", len(names))
+	}
+	b := files[names[0]]
+	begin := ends[0] - (ends[1] - ends[0])
+	for from := begin; from < ends[1]; from += 7 {
+		for _, to := range []int{from + 7, from + 100, from/512*512 + 512, from/512*512 + 1024, ends[1]} {
+			if to <= from || to > ends[1] {
+				continue
+			}
+			holed := slices.Clone(b)
+			clear(holed[from:to])
+			if _, err := reopen(with(files, names[0], holed), cfg); !errors.Is(err, wal.ErrCorrupt) {
+				t.Fatalf("zeros from byte %d to %d, last group at %d: Open error = %v, want ErrCorrupt", from, to, ends[1], err)
+			}
+		}
+	}
+}
