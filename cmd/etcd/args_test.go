@@ -1,7 +1,12 @@
 package main
 
 import (
+	"errors"
+	"flag"
+	"io"
+	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/spf13/pflag"
@@ -40,5 +45,72 @@ func TestSpell(t *testing.T) {
 		if got := spell(flags, tt.args); !slices.Equal(got, tt.want) {
 			t.Errorf("%s: spell(%q) = %q, want %q", tt.name, tt.args, got, tt.want)
 		}
+	}
+}
+
+// goValue gives one of our values to Go's flag package.
+type goValue struct{ pflag.Value }
+
+func (v goValue) IsBoolFlag() bool { return v.Type() == "bool" }
+
+// readByGo reads arguments with Go's flag package, which the recorded server
+// used: what is left over, the settings, and the error.
+func readByGo(args []string) (rest []string, o *options, err error) {
+	o = newOptions(pflag.NewFlagSet("", pflag.ContinueOnError))
+	flags := flag.NewFlagSet("", flag.ContinueOnError)
+	flags.SetOutput(io.Discard)
+	o.flags.VisitAll(func(f *pflag.Flag) { flags.Var(goValue{f.Value}, f.Name, "") })
+	err = flags.Parse(args)
+	return flags.Args(), o, err
+}
+
+// readByUs reads arguments the way the program does.
+func readByUs(args []string) (rest []string, o *options, err error) {
+	flags := pflag.NewFlagSet("", pflag.ContinueOnError)
+	flags.SetInterspersed(false)
+	flags.Usage = func() {}
+	o = newOptions(flags)
+	if err = flags.Parse(spell(flags, args)); err != nil && !errors.Is(err, pflag.ErrHelp) {
+		err = flagError(err)
+	}
+	return flags.Args(), o, err
+}
+
+// TestReadsAsGoDoes puts arguments in random order to both readers.
+func TestReadsAsGoDoes(t *testing.T) {
+	words := []string{
+		"-name", "--name", "--name=a=b", "-name=", "-data-dir", "--debug", "-debug", "-debug=false", "--debug=maybe", "-vv", "-v=1",
+		"-h", "--help", "word", "-", "--", "---name", "--=x", "-nope", "--nope=1", "", "-max-wals", "--max-wals=0x10", "7", "-1", "x",
+		"-proxy", "on", "maybe", "-listen-peer-urls", "http://b:1,http://a:1", "http://a:1/x", "-bind-addr", "10.0.0.1", "-addr=h:1",
+	}
+	const seed = 1
+	random := rand.New(rand.NewPCG(seed, seed))
+	for range 20_000 {
+		args := make([]string, random.IntN(6))
+		for i := range args {
+			args[i] = words[random.IntN(len(words))]
+		}
+		wantRest, want, wantErr := readByGo(args)
+		rest, got, err := readByUs(args)
+		if errors.Is(wantErr, flag.ErrHelp) {
+			if !errors.Is(err, pflag.ErrHelp) {
+				t.Fatalf("%q: error %v, want help", args, err)
+			}
+			continue
+		}
+		if wantErr != nil {
+			if text, _, _ := strings.Cut(wantErr.Error(), "\n"); err == nil || err.Error() != text {
+				t.Fatalf("%q: error %v, want %s", args, err, text)
+			}
+			continue
+		}
+		if err != nil || !slices.Equal(rest, wantRest) {
+			t.Fatalf("%q: left over %q, error %v, want %q", args, rest, err, wantRest)
+		}
+		want.flags.VisitAll(func(f *pflag.Flag) {
+			if v := got.flags.Lookup(f.Name).Value.String(); v != f.Value.String() {
+				t.Fatalf("%q: %s = %q, want %q", args, f.Name, v, f.Value)
+			}
+		})
 	}
 }

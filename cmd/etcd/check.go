@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -68,7 +69,9 @@ func checkTiming(heartbeat, election time.Duration) error {
 }
 
 // defaultCluster is the initial cluster of a member that was told none.
-func (c *Config) defaultCluster() string { return clusterOf(c.Name, mustURLs(defaultPeerURLs)) }
+func (c *Config) defaultCluster() string {
+	return clusterOf(cmp.Or(c.Name, defaultName), mustURLs(defaultPeerURLs))
+}
 
 // settle fills in the defaults that are worth a line in the log and sets the
 // levels of the packages.

@@ -149,9 +149,6 @@ func (c *Config) LogDir() string {
 	return filepath.Join(c.MemberDir(), "wal")
 }
 
-// CheckpointDir is where the checkpoint lives.
-func (c *Config) CheckpointDir() string { return filepath.Join(c.MemberDir(), "snap") }
-
 // clusterOf writes a one-member cluster the way --initial-cluster has it.
 func clusterOf(name string, urls []string) string {
 	return membership.Peers{name: urls}.String()

@@ -40,7 +40,8 @@ func lookInto(dir string, log *slog.Logger) (role, error) {
 	}
 	switch {
 	case member && proxy:
-		return roleOpen, errors.New("invalid datadir. Both member and proxy directories exist.") //nolint:staticcheck // the recorded text
+		//lint:ignore ST1005 the recorded text
+		return roleOpen, errors.New("invalid datadir. Both member and proxy directories exist.")
 	case member:
 		notice(log, "the server is already initialized as member before, starting as etcd member...")
 		return roleMember, nil

@@ -111,7 +111,7 @@ func (o *options) applyLegacy() error {
 			continue
 		}
 		if o.set(pair.flag) {
-			return fmt.Errorf("Set only one of flags -%s and -%s", pair.flag, pair.old) //nolint:staticcheck // the recorded text
+			return fmt.Errorf("Set only one of flags -%s and -%s", pair.flag, pair.old)
 		}
 		*pair.to = []string{pair.scheme + "://" + net.JoinHostPort(pair.addr.host, pair.addr.port)}
 	}

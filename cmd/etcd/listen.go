@@ -16,6 +16,9 @@ const (
 	keepAlive = 30 * time.Second
 	// reservedFiles is how many open files are left to the server itself.
 	reservedFiles = 150
+	// connectionsMax is how many client connections there may be when the system
+	// sets no limit.
+	connectionsMax = 1 << 20
 )
 
 // listeners are all open addresses of a member.
@@ -60,7 +63,7 @@ func (l *listeners) open(ctx context.Context, c *Config) error {
 		}
 		l.Peers = append(l.Peers, n)
 	}
-	connections, err := connectionLimit()
+	connections, err := connectionSlots(openFileLimit())
 	if err != nil {
 		return err
 	}
@@ -111,18 +114,18 @@ func (l *listeners) Close() {
 	l.opened = nil
 }
 
-// connectionLimit returns one slot for each connection that clients may have at
-// a time, nil when the system sets no limit that matters.
-func connectionLimit() (chan struct{}, error) {
-	files, ok := openFileLimit()
-	if !ok {
+// connectionSlots returns one slot for each connection that clients may have at
+// a time, so that the files this process may open suffice; nil when it is not
+// known how many those are.
+func connectionSlots(files uint64, known bool) (chan struct{}, error) {
+	if !known {
 		return nil, nil
 	}
 	if files <= reservedFiles {
 		return nil, fmt.Errorf("file descriptor limit[%d] of etcd process is too low, and should be set higher than %d to ensure internal usage",
 			files, reservedFiles)
 	}
-	return make(chan struct{}, min(files-reservedFiles, 1<<20)), nil
+	return make(chan struct{}, min(files-reservedFiles, connectionsMax)), nil
 }
 
 // limited accepts a connection only when a slot is free.

@@ -226,3 +226,29 @@ func TestLimited(t *testing.T) {
 		t.Errorf("%d slots in use at the end", len(slots))
 	}
 }
+
+func TestConnectionSlots(t *testing.T) {
+	tests := []struct {
+		files uint64
+		known bool
+		want  int // -1 for an error
+	}{
+		{files: 1 << 62, known: true, want: 1 << 20},
+		{files: 1024, known: true, want: 1024 - 150},
+		{files: 151, known: true, want: 1},
+		{files: 150, known: true, want: -1},
+		{files: 0, known: false, want: 0},
+	}
+	for _, tt := range tests {
+		got, err := connectionSlots(tt.files, tt.known)
+		if tt.want < 0 {
+			if err == nil || !strings.HasPrefix(err.Error(), "file descriptor limit[150] of etcd process is too low, and should be set higher than 150") {
+				t.Errorf("%d files: error %v", tt.files, err)
+			}
+			continue
+		}
+		if err != nil || cap(got) != tt.want {
+			t.Errorf("%d files: %d slots, error %v, want %d", tt.files, cap(got), err, tt.want)
+		}
+	}
+}

@@ -78,6 +78,7 @@ func TestRefusals(t *testing.T) {
 		{"discovery by DNS", []string{"--discovery-srv", "example.com"}, nil, 1, "C | etcdmain: cannot use --discovery-srv: "},
 		{"proxy", []string{"--proxy", "on"}, nil, 1, "C | etcdmain: cannot start as a proxy in "},
 		{"two members", []string{"--name=a", "--initial-advertise-peer-urls=http://127.0.0.1:1", "--initial-cluster=a=http://127.0.0.1:1,b=http://127.0.0.1:2"}, nil, 1, "C | etcdmain: cannot found the cluster a=http://127.0.0.1:1,b=http://127.0.0.1:2: "},
+		{"no name", []string{"--name="}, nil, 1, `C | etcdmain: couldn't find local name "" in the initial cluster configuration`},
 		{"joins itself", []string{cluster, "--initial-cluster-state=existing"}, nil, 1, "cannot fetch cluster info from peer urls: could not retrieve cluster information from the given urls"},
 		{"joins another", []string{"--name=a", "--initial-cluster=a=http://127.0.0.1:1,b=http://127.0.0.1:2", "--initial-cluster-state=existing"}, nil, 1, "cannot join the cluster a=http://127.0.0.1:1,b=http://127.0.0.1:2: "},
 	}
@@ -184,8 +185,8 @@ func TestDefaults(t *testing.T) {
 	if cfg.SnapshotCount != 10000 || cfg.HistoryEvents != 100000 || cfg.MinFreeBytes != 64<<20 || cfg.ElectionTicks() != 10 {
 		t.Errorf("defaults: %+v", cfg)
 	}
-	if cfg.LogDir() != filepath.Join(cfg.DataDir, "member", "wal") || cfg.CheckpointDir() != filepath.Join(cfg.DataDir, "member", "snap") {
-		t.Errorf("directories %s and %s", cfg.LogDir(), cfg.CheckpointDir())
+	if want := filepath.Join(cfg.DataDir, "member", "wal"); cfg.LogDir() != want {
+		t.Errorf("log directory %s, want %s", cfg.LogDir(), want)
 	}
 	for _, line := range []string{"I | etcdmain: etcd Version: 2.3.8", "I | etcdmain: Git SHA: ", "I | etcdmain: setting maximum number of CPUs to "} {
 		if !strings.Contains(log, line) {

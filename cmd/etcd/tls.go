@@ -24,7 +24,7 @@ func (t *TLSFiles) describe(side string, log *slog.Logger) {
 // those of the recorded server.
 func (t *TLSFiles) complete() error {
 	if t.Cert == "" || t.Key == "" {
-		return fmt.Errorf("KeyFile and CertFile must both be present[key: %s, cert: %s]", t.Key, t.Cert) //nolint:staticcheck // the recorded text
+		return fmt.Errorf("KeyFile and CertFile must both be present[key: %s, cert: %s]", t.Key, t.Cert)
 	}
 	return nil
 }

@@ -92,11 +92,15 @@ func urls(to *[]string) *setting[[]string] {
 func origins(to *[]string) *setting[[]string] {
 	return &setting[[]string]{to: to, kind: "origins", show: joined,
 		parse: func(list string) ([]string, error) {
+			if list == "" {
+				return nil, nil
+			}
 			all := strings.Split(list, ",")
 			for i, origin := range all {
 				all[i] = strings.TrimSpace(origin)
 				if _, err := url.Parse(all[i]); err != nil && all[i] != "*" {
-					return nil, fmt.Errorf("Invalid CORS origin: %s", err) //nolint:staticcheck // the recorded text
+					//lint:ignore ST1005 the recorded text
+					return nil, fmt.Errorf("Invalid CORS origin: %s", err)
 				}
 			}
 			return all, nil

@@ -16,7 +16,7 @@ func TestRun(t *testing.T) {
 	}{
 		{[]string{"--version"}, 0, "etcdctl version " + version.Server + "\n", ""},
 		{[]string{"-v"}, 0, "etcdctl version " + version.Server + "\n", ""},
-		{nil, 0, "Command line client of etcd\n", ""},
+		{[]string{}, 0, "Command line client of etcd\n", ""},
 		{[]string{"--help"}, 0, "Command line client of etcd\n", ""},
 		{[]string{"ls", "/"}, 1, "", `Error:  this build has no command "ls"`},
 		{[]string{"--nonsense"}, 1, "", "Error:  unknown flag: --nonsense"},
