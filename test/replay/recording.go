@@ -2,7 +2,7 @@
 // every answer with the recorded one, byte for byte.
 //
 // Two forms of recording are understood. The files in testdata/keys were recorded
-// from etcd 2.3.8 and hold exact bytes with placeholders for what differs from run
+// from etcd 2.3.8 and hold exact bytes with blanks for what differs from run
 // to run (Recording, Runner). The files in testdata/seeds hold the examples of the
 // old documentation, compared as JSON values (Conversation). docs/testing.md
 // describes both.

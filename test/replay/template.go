@@ -12,7 +12,7 @@ import (
 // timeSlack is how far a recorded "about so long from now" may be off.
 const timeSlack = 2500 * time.Millisecond
 
-// Facts are the values placeholders stand for during one file.
+// Facts are the values blanks stand for during one file.
 type Facts struct {
 	URL   string
 	Index uint64            // etcd index before the first step: ${I}, ${P}
@@ -21,21 +21,21 @@ type Facts struct {
 	Times map[string]string // ${TIME:name}: bound at first use
 }
 
-// placeholder finds ${...}.
-var placeholder = regexp.MustCompile(`\$\{([^}]*)\}`)
+// blank finds ${...}.
+var blank = regexp.MustCompile(`\$\{([^}]*)\}`)
 
-// part is a piece of a template: literal text, or a placeholder to be matched.
+// part is a piece of a template: literal text, or a blank to be matched.
 type part struct {
-	text string // the literal, or the expression of the placeholder
-	open bool   // a placeholder whose value is not known beforehand
+	text string // the literal, or the expression of the blank
+	open bool   // a blank whose value is not known beforehand
 }
 
-// split cuts a template into literals and open placeholders.
+// split cuts a template into literals and open blanks.
 func (f *Facts) split(template string) ([]part, error) {
 	var parts []part
 	literal := ""
 	for pos := 0; ; {
-		m := placeholder.FindStringSubmatchIndex(template[pos:])
+		m := blank.FindStringSubmatchIndex(template[pos:])
 		if m == nil {
 			return append(parts, part{text: literal + template[pos:]}), nil
 		}
@@ -55,7 +55,7 @@ func (f *Facts) split(template string) ([]part, error) {
 	}
 }
 
-// Expand replaces the placeholders of a text that is to be sent.
+// Expand replaces the blanks of a text that is to be sent.
 func (f *Facts) Expand(template string) (string, error) {
 	parts, err := f.split(template)
 	if err != nil {
@@ -67,7 +67,7 @@ func (f *Facts) Expand(template string) (string, error) {
 	return parts[0].text, nil
 }
 
-// value gives the text of a placeholder that is known beforehand.
+// value gives the text of a blank that is known beforehand.
 func (f *Facts) value(expr string) (text string, known bool, err error) {
 	switch {
 	case expr == "URL":
@@ -146,10 +146,10 @@ type matcher struct {
 	known   map[string]string // times bound so far
 	total   int               // length of the whole text
 	reached int               // the furthest byte up to which everything fitted
-	why     error             // a placeholder that fitted the form but not its bounds
+	why     error             // a blank that fitted the form but not its bounds
 }
 
-// match reports whether the parts cover text completely. Placeholders take the
+// match reports whether the parts cover text completely. Blanks take the
 // longest text of their form that lets the rest match, ANY the shortest.
 func (m *matcher) match(parts []part, text string) bool {
 	m.reached = max(m.reached, m.total-len(text))
@@ -196,7 +196,7 @@ func common(a, b string) int {
 	return n
 }
 
-// forms are the texts the open placeholders take.
+// forms are the texts the open blanks take.
 var forms = map[string]*regexp.Regexp{
 	"INT":  regexp.MustCompile(`^-?[0-9]+`),
 	"HEX":  regexp.MustCompile(`^[0-9a-f]{1,16}`),
@@ -217,7 +217,7 @@ func formOf(kind, text string) int {
 	return loc[1]
 }
 
-// check applies what a placeholder asks beyond its form: bounds of a number, the
+// check applies what a blank asks beyond its form: bounds of a number, the
 // name and the distance of a time.
 func (m *matcher) check(kind, arg, text string) error {
 	switch {
