@@ -59,79 +59,21 @@ func (h *handler) serveKeys(w http.ResponseWriter, r *http.Request, key string) 
 		h.watch(w, r, &q)
 		return
 	}
-	m := h.metrics.method(r.Method, q.kind)
-	m.received.Inc()
-	start := time.Now()
-	var err error
-	if q.kind == writes {
-		err = h.write(w, r, &q)
-	} else {
-		err = h.get(w, r, &q)
-	}
-	if err != nil {
-		e := refusal(err)
-		h.metrics.requestFailed(m.name, status(e.Code))
-		h.writeError(w, e)
-		return
-	}
-	m.duration.Observe(time.Since(start).Seconds())
-}
-
-// write carries out a write and answers.
-func (h *handler) write(w http.ResponseWriter, r *http.Request, q *request) error {
-	reply, err := h.Do(r.Context(), q.op)
-	if err != nil {
-		return err
-	}
-	e := &reply.Event
 	s := newScratch()
 	defer s.release()
-	h.setIndexes(w.Header(), reply.Index, Position{RaftIndex: reply.RaftIndex, RaftTerm: reply.RaftTerm})
-	if q.noValue && !removes(e.Action) {
-		s.buf = append(appendAction(s.buf[:0], e.Action), "}\n"...)
-	} else {
-		s.buf = appendEvent(s.buf[:0], e)
+	a := h.answer(r.Context(), r.Method, &q, s.buf[:0])
+	s.buf = a.body
+	switch {
+	case a.refused:
+		h.setRefusal(w.Header(), a.index)
+		send(w, a.status, a.body)
+	case a.dir.Node != nil:
+		h.setIndexes(w.Header(), a.index, a.pos)
+		h.list(w, s, a.dir, q.recursive)
+	default:
+		h.setIndexes(w.Header(), a.index, a.pos)
+		send(w, a.status, a.body)
 	}
-	code := http.StatusOK
-	if e.Action == store.Create || e.Action == store.CreateInOrder || e.Action == store.Set && e.Prev == nil {
-		code = http.StatusCreated
-	}
-	send(w, code, s.buf)
-	return nil
-}
-
-// get reads a node and answers.
-func (h *handler) get(w http.ResponseWriter, r *http.Request, q *request) error {
-	h.metrics.countRead(q.recursive)
-	var v store.View
-	var pos Position
-	var err error
-	if q.kind == agreed {
-		v, pos, err = h.QuorumGet(r.Context(), q.path)
-	} else {
-		v, pos, err = h.Get(q.path)
-	}
-	if err != nil {
-		return err
-	}
-	h.setIndexes(w.Header(), v.Index, pos)
-	s := newScratch()
-	defer s.release()
-	if v.Node.Dir {
-		h.list(w, s, v, q.recursive)
-		return nil
-	}
-	s.buf = appendFile(s.buf[:0], v.Node, h.Now())
-	send(w, http.StatusOK, s.buf)
-	return nil
-}
-
-// appendFile appends the answer to the get of a file.
-func appendFile(dst []byte, n *store.Node, now int64) []byte {
-	dst = appendAction(dst, store.Get)
-	dst = append(dst, `,"node":`...)
-	dst = appendNode(dst, n, now, true)
-	return append(dst, "}\n"...)
 }
 
 // list answers the get of a directory, in chunks if it is long.
@@ -188,11 +130,15 @@ func send(w http.ResponseWriter, code int, body []byte) {
 func (h *handler) writeError(w http.ResponseWriter, e *store.Error) {
 	s := newScratch()
 	defer s.release()
-	header := w.Header()
-	header["X-Etcd-Cluster-Id"] = h.clusterID
-	header["X-Etcd-Index"] = []string{strconv.FormatUint(e.Index, 10)}
+	h.setRefusal(w.Header(), e.Index)
 	s.buf = appendError(s.buf[:0], e)
 	send(w, status(e.Code), s.buf)
+}
+
+// setRefusal sets the headers of a refusal.
+func (h *handler) setRefusal(header http.Header, index uint64) {
+	header["X-Etcd-Cluster-Id"] = h.clusterID
+	header["X-Etcd-Index"] = []string{strconv.FormatUint(index, 10)}
 }
 
 // setIndexes sets the headers of a success. The three numbers share their memory.
