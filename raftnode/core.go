@@ -148,7 +148,8 @@ func (st State) storage() (mem *storage, restart bool, err error) {
 	case st.Applied > 0 && st.AppliedTerm == 0:
 		return nil, false, fmt.Errorf("%w: checkpoint at %d has no term", ErrState, st.Applied)
 	case hard.GetTerm() < st.AppliedTerm:
-		return nil, false, fmt.Errorf("%w: checkpoint of term %d, log of term %d", ErrState, st.AppliedTerm, hard.GetTerm())
+		// The snapshot proves the term; this member has not voted in it.
+		hard.Term, hard.Vote = new(st.AppliedTerm), new(uint64(0))
 	}
 	term, err := mem.Term(st.Applied)
 	if st.Applied > 0 && (err != nil || term != st.AppliedTerm) {

@@ -105,9 +105,7 @@ func (m *member) save(t *testing.T, a Append) {
 	var responses []*raftpb.Message
 	var err error
 	if a.Snapshot != nil {
-		if err = m.writer.Prepare(a); err == nil {
-			responses, err = m.writer.Install(a)
-		}
+		responses, err = m.writer.Install(a)
 	} else {
 		responses, err = m.writer.Save([]Append{a})
 	}
@@ -530,6 +528,14 @@ func TestLeadershipIsTransferred(t *testing.T) {
 	g.settle()
 }
 
+func TestTermIsNotBehindTheCheckpoint(t *testing.T) {
+	log := &recordLog{hard: hard(1, 2, 0)}
+	m := newMember(t, Config{ID: 1}, log.state(voters(1, 2), 7, 3), log)
+	if m.Term() != 3 || log.hard.GetTerm() != 3 || log.hard.GetVote() != 0 {
+		t.Errorf("Term() = %d, saved %v, want term 3 without a vote", m.Term(), log.hard)
+	}
+}
+
 func TestUnusableStateIsRefused(t *testing.T) {
 	one := []*raftpb.Entry{{Term: new(uint64(1)), Index: new(uint64(6))}}
 	hard := func(term, commit uint64) *raftpb.HardState {
@@ -541,7 +547,6 @@ func TestUnusableStateIsRefused(t *testing.T) {
 	}{
 		{"checkpoint before the log", State{Hard: hard(1, 5), Entries: one, PrevIndex: 5, PrevTerm: 1, Applied: 4, AppliedTerm: 1}},
 		{"checkpoint without term", State{Hard: hard(1, 6), Entries: one, PrevIndex: 5, PrevTerm: 1, Applied: 6}},
-		{"checkpoint of a later term", State{Hard: hard(1, 6), Entries: one, PrevIndex: 5, PrevTerm: 1, Applied: 6, AppliedTerm: 2}},
 		{"log ends before its commit", State{Hard: hard(1, 7), Entries: one, PrevIndex: 5, PrevTerm: 1, Applied: 5, AppliedTerm: 1}},
 	}
 	for _, tt := range tests {
@@ -578,6 +583,9 @@ func TestLogThatDoesNotReachTheCheckpointIsRestarted(t *testing.T) {
 			m := newMember(t, Config{ID: 1}, st, log)
 			if restarted := log.prevIndex == 3 && log.prevTerm == 2; restarted != tt.restart {
 				t.Errorf("log behind (%d, %d), want restarted %v", log.prevIndex, log.prevTerm, tt.restart)
+			}
+			if m.Term() < 2 {
+				t.Errorf("Term() = %d, want at least the checkpoint's", m.Term())
 			}
 			if tt.restart && (log.hard.GetTerm() != 2 || log.hard.GetVote() != 1) {
 				t.Errorf("hard state after the restart = %v, want term and vote kept", log.hard)

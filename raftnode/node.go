@@ -333,11 +333,8 @@ type install struct {
 }
 
 // install waits for the applier to make the snapshot durable before it lets go
-// of the log: a crash in between finds either the old log or the checkpoint.
+// of the log.
 func (n *Node) install(ctx context.Context, a Append) ([]*raftpb.Message, error) {
-	if err := n.writer.Prepare(a); err != nil {
-		return nil, err
-	}
 	in := &install{snapshot: a.Snapshot, done: make(chan struct{})}
 	n.inbox.putReport(report{install: in})
 	select {

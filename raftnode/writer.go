@@ -57,19 +57,10 @@ func merge(a, b []*raftpb.Entry) []*raftpb.Entry {
 	return append(a[:keep:keep], b...)
 }
 
-// Prepare is the first half of installing the snapshot of an append: the term
-// and vote it came with become durable. Then the applier installs the snapshot,
-// and only when that is durable, Install lets go of the log.
-func (w *Writer) Prepare(a Append) error {
-	if a.Hard == nil {
-		return nil
-	}
-	// The commit index lies beyond the end of the log until Install.
-	return w.write(&raftpb.HardState{Term: a.Hard.Term, Vote: a.Hard.Vote, Commit: w.saved.Commit}, nil)
-}
-
-// Install restarts the log behind the snapshot of an append, which the applier
-// has made durable, saves the rest, and returns the responses.
+// Install restarts the log behind the snapshot of an append, saves the rest, and
+// returns the responses. The applier has made the snapshot durable before: a
+// crash in between finds a checkpoint that the log does not reach, which NewCore
+// understands; the other order would leave a log that reaches no checkpoint.
 func (w *Writer) Install(a Append) (responses []*raftpb.Message, err error) {
 	meta := a.Snapshot.GetMetadata()
 	if err := w.log.Restart(meta.GetIndex(), meta.GetTerm()); err != nil {

@@ -220,10 +220,6 @@ func (m *machine) save() {
 		n++
 	}
 	if n == 0 {
-		if err := m.writer.Prepare(m.appends[0]); err != nil {
-			m.fail(err)
-			return
-		}
 		m.installing = true
 		m.applies = append(m.applies, raftnode.Committed{Snapshot: m.appends[0].Snapshot})
 		return
