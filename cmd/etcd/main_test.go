@@ -34,7 +34,7 @@ func child(manner string) {
 		fmt.Println("serving")
 		<-ctx.Done()
 		switch manner {
-		case "stubborn":
+		case "obstinate":
 			select {}
 		case "failing":
 			return errors.New("could not stop in order")

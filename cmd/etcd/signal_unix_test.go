@@ -23,7 +23,7 @@ func TestSignals(t *testing.T) {
 		{"terminate", "polite", []syscall.Signal{syscall.SIGTERM}, syscall.SIGTERM, "N | osutil: received terminated signal, shutting down..."},
 		{"interrupt", "polite", []syscall.Signal{syscall.SIGINT}, syscall.SIGINT, "N | osutil: received interrupt signal, shutting down..."},
 		{"failure while stopping", "failing", []syscall.Signal{syscall.SIGTERM}, syscall.SIGTERM, "C | etcdmain: could not stop in order"},
-		{"second signal", "stubborn", []syscall.Signal{syscall.SIGTERM, syscall.SIGINT}, syscall.SIGINT, "received terminated signal, shutting down..."},
+		{"second signal", "obstinate", []syscall.Signal{syscall.SIGTERM, syscall.SIGINT}, syscall.SIGINT, "received terminated signal, shutting down..."},
 		{"hang up", "polite", []syscall.Signal{syscall.SIGHUP}, syscall.SIGHUP, ""},
 	}
 	for _, tt := range tests {
