@@ -16,6 +16,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -140,6 +141,11 @@ func (l *loop) run(ctx context.Context) error {
 		case <-tick.C:
 			l.core.Tick()
 		case <-l.inbox.wake:
+			if l.core.Alone() {
+				// Whoever is ready to run may have a proposal, too. Without this, 256
+				// clients of a fast disk got batches of 3 and cost three times as much.
+				runtime.Gosched()
+			}
 		case out <- next:
 			l.popBacklog()
 		}
