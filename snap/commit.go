@@ -108,10 +108,11 @@ func (s *Store) write(d store.Delta, m Meta) (done Progress, err error) {
 		done = w.done
 		return tx.Commit()
 	})
-	if err != nil && tx != nil {
-		// After a failed Commit this does nothing; after a panic it gives the
-		// locks back, so that Close does not wait for ever.
-		_ = guard(s.path(), tx.Rollback)
+	switch {
+	case errors.Is(err, errPanic):
+		s.gen.broken.Store(true)
+	case err != nil && tx != nil:
+		_ = tx.Rollback() // does nothing after a Commit that failed
 	}
 	return done, err
 }

@@ -48,6 +48,10 @@ func (s *Store) Copy() (*Copy, error) {
 		}
 		return err
 	})
+	if errors.Is(err, errPanic) {
+		g.broken.Store(true)
+		err = s.fail(err)
+	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("snap: cannot copy the checkpoint: %w", err), c.Close())
 	}
@@ -93,7 +97,7 @@ func (c *Copy) Close() error {
 		return nil
 	}
 	var err error
-	if c.tx != nil {
+	if c.tx != nil && !c.gen.broken.Load() {
 		err = c.tx.Rollback()
 	}
 	c.gen.readers.Done()

@@ -6,8 +6,6 @@ import (
 	"time"
 
 	"etcd2/store"
-
-	bolt "go.etcd.io/bbolt"
 )
 
 // Load checks the whole file and builds the store it holds, with its Meta. A
@@ -49,9 +47,9 @@ func (s *Store) adopt() error {
 	if opened {
 		return nil
 	}
-	var db *bolt.DB
+	var g *generation
 	err := guard(s.path(), func() (err error) {
-		db, err = s.openBolt(s.path())
+		g, err = s.openBolt(s.path())
 		return err
 	})
 	if err != nil {
@@ -59,7 +57,7 @@ func (s *Store) adopt() error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.gen = &generation{db: db}
+	s.gen = g
 	return nil
 }
 

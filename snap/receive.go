@@ -111,11 +111,11 @@ func splitTail(w io.Writer, r io.Reader) ([]byte, error) {
 func (s *Store) own(member uint64) (Meta, error) {
 	var m Meta
 	err := guard(s.part(), func() error {
-		db, err := s.openBolt(s.part())
+		g, err := s.openBolt(s.part())
 		if err != nil {
 			return err
 		}
-		err = db.Update(func(tx *bolt.Tx) error {
+		err = g.db.Update(func(tx *bolt.Tx) error {
 			h, err := headOf(tx, s.part())
 			if err != nil {
 				return err
@@ -124,7 +124,7 @@ func (s *Store) own(member uint64) (Meta, error) {
 			m = h.meta()
 			return h.put(tx)
 		})
-		return errors.Join(err, db.Close())
+		return errors.Join(err, g.db.Close())
 	})
 	if err != nil {
 		return Meta{}, fmt.Errorf("snap: cannot finish the received checkpoint: %w", err)

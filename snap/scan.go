@@ -152,7 +152,7 @@ func (im *image) scanNodes(all buckets, h *head, take sink) error {
 		if err != nil || !bytes.Equal(key, longKey(n.Path)) {
 			return im.corrupt("bucket %q: malformed record %x", longBucket, key)
 		}
-		long = append(long, longNode{store.AppendKey(nil, n.Path), bytes.Clone(payload)})
+		long = append(long, longNode{store.AppendKey(make([]byte, 0, len(n.Path)), n.Path), bytes.Clone(payload)})
 		return nil
 	})
 	if err != nil {

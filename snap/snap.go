@@ -28,6 +28,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"etcd2/internal/disk"
@@ -56,6 +57,8 @@ const (
 	fileName = "checkpoint.db"
 	lockName = "checkpoint.lock"
 	partName = fileName + ".part"
+
+	growBytes = 1 << 20 // by which the file grows beyond what a commit needs
 
 	dirMode  = 0o700
 	fileMode = 0o600
@@ -104,7 +107,9 @@ type openFunc func(name string, flag int, perm os.FileMode) (*os.File, error)
 // old one may still be running; the last of them lets it go.
 type generation struct {
 	db      *bolt.DB
+	file    *os.File // db's
 	readers sync.WaitGroup
+	broken  atomic.Bool // bbolt panicked, perhaps with its locks held: it is not called again
 }
 
 // Open takes the checkpoint in dir, which is made when absent, as is the file.
@@ -155,23 +160,26 @@ func (s *Store) prepare() error {
 // create makes an empty checkpoint under another name and moves it into place,
 // so that a crash never leaves half a file.
 func (s *Store) create() error {
-	db, err := s.openBolt(s.part())
+	g, err := s.openBolt(s.part())
 	if err != nil {
 		return fmt.Errorf("snap: cannot make the checkpoint: %w", err)
 	}
-	err = db.Update(func(tx *bolt.Tx) error {
+	if err := errors.Join(layOut(g.db), g.db.Close()); err != nil {
+		return fmt.Errorf("snap: cannot make the checkpoint: %w", err)
+	}
+	return s.moveIntoPlace()
+}
+
+// layOut makes the buckets and the head of an empty checkpoint.
+func layOut(db *bolt.DB) error {
+	return db.Update(func(tx *bolt.Tx) error {
 		for _, name := range bucketNames {
 			if _, err := tx.CreateBucket([]byte(name)); err != nil {
 				return err
 			}
 		}
-		var fresh head
-		return fresh.put(tx)
+		return new(head).put(tx)
 	})
-	if err := errors.Join(err, db.Close()); err != nil {
-		return fmt.Errorf("snap: cannot make the checkpoint: %w", err)
-	}
-	return s.moveIntoPlace()
 }
 
 func (s *Store) moveIntoPlace() error {
@@ -185,19 +193,28 @@ func (s *Store) moveIntoPlace() error {
 }
 
 // openBolt opens a file for bbolt. The file must be new, or verified.
-func (s *Store) openBolt(name string) (*bolt.DB, error) {
+func (s *Store) openBolt(name string) (*generation, error) {
+	g := &generation{}
 	db, err := bolt.Open(name, fileMode, &bolt.Options{
 		Timeout:         time.Nanosecond, // a foreign tool holds the file: say so at once
 		PageSize:        defaultPageSize,
 		FreelistType:    bolt.FreelistMapType,
 		InitialMmapSize: initialMapping(),
 		NoStatistics:    true,
-		OpenFile:        s.open,
+		OpenFile: func(name string, flag int, perm os.FileMode) (f *os.File, err error) {
+			g.file, err = s.open(name, flag, perm)
+			return g.file, err
+		},
 	})
 	if errors.Is(err, bolt.ErrTimeout) {
 		return nil, fmt.Errorf("%w: %s is in use by another process; stop it first", ErrLocked, name)
 	}
-	return db, err
+	if err != nil {
+		return nil, err
+	}
+	db.AllocSize = growBytes
+	g.db = db
+	return g, nil
 }
 
 // initialMapping is the address space bbolt reserves at the start. While the
@@ -248,7 +265,11 @@ var errClosed = errors.New("snap: closed")
 // close waits for the copies of the file to end and closes it.
 func (g *generation) close() error {
 	g.readers.Wait()
-	if err := g.db.Close(); err != nil {
+	end := g.db.Close
+	if g.broken.Load() {
+		end = g.file.Close // gives bbolt's lock back; its mapping stays until the process ends
+	}
+	if err := end(); err != nil {
 		return fmt.Errorf("snap: cannot close the checkpoint: %w", err)
 	}
 	return nil
