@@ -9,6 +9,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -65,6 +66,64 @@ func TestCreateOverLog(t *testing.T) {
 		t.Errorf("Create over a log: error = %v, want ErrExists", err)
 	}
 	mustOpen(t, cfg)
+}
+
+func TestModes(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("no such modes")
+	}
+	cfg := wal.Config{Dir: filepath.Join(t.TempDir(), "member", "wal")}
+	l := mustCreate(t, cfg)
+	for name, want := range map[string]os.FileMode{
+		"": os.ModeDir | 0o700, "0000000000000000-0000000000000001.wal": 0o600, "lock": 0o600,
+	} {
+		info, err := os.Stat(filepath.Join(cfg.Dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if info.Mode() != want {
+			t.Errorf("mode of %q is %v, want %v", name, info.Mode(), want)
+		}
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestReleaseWhileSaving(t *testing.T) {
+	cfg := smallConfig(newDisk())
+	l := mustCreate(t, cfg)
+	const last = 200
+	saved := make(chan uint64, last) // room for all: the saver never waits
+	done := make(chan error, 1)
+	go func() {
+		for i := range saved {
+			if err := l.Release(i); err != nil {
+				done <- err
+				return
+			}
+		}
+		done <- nil
+	}()
+	for i := uint64(1); i <= last; i++ {
+		if err := l.Save(nil, []*raftpb.Entry{entry(i, 1, raftpb.EntryNormal, make([]byte, 300))}); err != nil {
+			t.Fatal(err)
+		}
+		saved <- i
+	}
+	close(saved)
+	if err := <-done; err != nil {
+		t.Fatalf("Release: %v", err)
+	}
+	if n := l.Segments(); n != 1 {
+		t.Errorf("%d segments when all entries are released, want 1", n)
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, st := mustOpen(t, cfg); st.PrevIndex+uint64(len(st.Entries)) != last {
+		t.Errorf("log ends at %d, want %d", st.PrevIndex+uint64(len(st.Entries)), last)
+	}
 }
 
 func TestLocked(t *testing.T) {
