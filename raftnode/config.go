@@ -89,16 +89,6 @@ func or[T comparable](v, fallback T) T {
 	return v
 }
 
-// State is what a member finds on its disk when it starts.
-type State struct {
-	Hard    *raftpb.HardState // term, vote and commit as last saved; nil for a new member
-	Conf    *raftpb.ConfState // the members as of Applied; nil when the log is to tell
-	Entries []*raftpb.Entry   // the log
-
-	PrevIndex, PrevTerm  uint64 // predecessor of Entries[0]; 0 for a log from the beginning
-	Applied, AppliedTerm uint64 // position of the checkpoint; may lie inside Entries, or beyond them
-}
-
 // Log keeps entries on disk. *wal.Log satisfies it.
 type Log interface {
 	// Save makes the hard state (nil when unchanged) and the entries durable

@@ -171,9 +171,9 @@ type taken struct {
 }
 
 // takeProposals returns the oldest proposals, at most maxBytes of them but at
-// least one. With reuse, a slice returned earlier, nothing is allocated.
+// least one. With reuse, a slice returned earlier and cleared since, nothing is
+// allocated.
 func (b *inbox) takeProposals(maxBytes int, reuse [][]byte) [][]byte {
-	clear(reuse)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.freeRoom()

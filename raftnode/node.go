@@ -199,6 +199,7 @@ func (l *loop) propose() {
 			l.cfg.OnDrop(d, err)
 		}
 	}
+	clear(l.held)
 	l.spare, l.held = l.held, nil
 }
 
