@@ -24,7 +24,7 @@ func TestEveryFlippedBit(t *testing.T) {
 			}
 		} else if i > 0 { // the last group, and room behind it
 			start, end := written(steps[i-1].files[last], s.files[last])
-			count(t, s, last, start, min(end+600, len(s.files[last])), &refused, &harmless)
+			count(t, s, last, start, min(end+100, len(s.files[last])), &refused, &harmless)
 		}
 	}
 	t.Logf("%d refused, %d in preallocated room without effect", refused, harmless)

@@ -273,17 +273,21 @@ func list(cfg Config) (listing, error) {
 	}
 	var l listing
 	for _, name := range names {
-		_, _, ok := parseName(name)
-		_, _, part := parseName(strings.TrimSuffix(name, unfinished) + suffix)
-		switch {
-		case name == lockName:
-		case ok:
+		if name == lockName {
+			continue
+		}
+		if _, _, ok := parseName(name); ok {
 			l.segments = append(l.segments, name)
+			continue
+		}
+		base, part := strings.CutSuffix(name, unfinished)
+		_, _, named := parseName(base + suffix)
+		switch {
+		case part && named:
+			l.unfinished = append(l.unfinished, name)
 		case strings.HasSuffix(name, suffix):
 			return listing{}, fmt.Errorf("%w: %s looks like a segment but has no proper name: rename it back or move it elsewhere",
 				ErrCorrupt, filepath.Join(cfg.Dir, name))
-		case part && strings.HasSuffix(name, unfinished):
-			l.unfinished = append(l.unfinished, name)
 		default:
 			l.foreign = append(l.foreign, name)
 		}

@@ -54,14 +54,14 @@ func segmentName(seq, first uint64) string {
 
 // parseName is the inverse of segmentName.
 func parseName(name string) (seq, first uint64, ok bool) {
-	base, found := strings.CutSuffix(name, suffix)
-	left, right, cut := strings.Cut(base, "-")
-	if !found || !cut {
+	const digits = 16
+	if len(name) != 2*digits+1+len(suffix) || name[digits] != '-' || !strings.HasSuffix(name, suffix) ||
+		name != strings.ToLower(name) {
 		return 0, 0, false
 	}
-	seq, err1 := strconv.ParseUint(left, 16, 64)
-	first, err2 := strconv.ParseUint(right, 16, 64)
-	return seq, first, err1 == nil && err2 == nil && segmentName(seq, first) == name
+	seq, err1 := strconv.ParseUint(name[:digits], 16, 64)
+	first, err2 := strconv.ParseUint(name[digits+1:2*digits+1], 16, 64)
+	return seq, first, err1 == nil && err2 == nil
 }
 
 // encode returns the header as written, and its checksum, with which the chain of
