@@ -143,7 +143,6 @@ func TestMetrics(t *testing.T) {
 	call(h, "DELETE", "/v2/keys/a", "")
 	call(h, "GET", "/v2/keys/a?wait=true&waitIndex=4", "")
 	metrics.ObserveSync(1e6)
-	metrics.ObserveCommit(2e6)
 	metrics.ObserveProposal(3e6)
 	metrics.ObserveProposalFailed()
 	metrics.ObserveCheckpoint(4e6, 50)
@@ -176,7 +175,6 @@ func TestMetrics(t *testing.T) {
 		`etcd_server_proposal_failed_total 1`,
 		`etcd_server_has_leader 1`,
 		`etcd_wal_fsync_duration_seconds_sum 0.001`,
-		`etcd_server_commit_duration_seconds_sum 0.002`,
 		`etcd_checkpoint_duration_seconds_sum 0.004`,
 		`etcd_checkpoint_nodes_total 50`,
 	} {

@@ -112,13 +112,40 @@ func ttlSeconds(left int64) int64 {
 
 const hexDigits = "0123456789abcdef"
 
-// plain marks the ASCII bytes that stand for themselves in a JSON string.
-var plain = func() (table [utf8.RuneSelf]bool) {
+// asIs marks the ASCII bytes that stand for themselves in a JSON string.
+var asIs = func() (table [utf8.RuneSelf]bool) {
 	for b := byte(' '); b < utf8.RuneSelf; b++ {
 		table[b] = b != '"' && b != '\\' && b != '<' && b != '>' && b != '&'
 	}
 	return table
 }()
+
+// asIsLen is the length of a beginning of s, not always the longest, whose bytes
+// all stand for themselves. It looks at eight bytes at a time.
+func asIsLen(s string) int {
+	const ones = 0x0101010101010101
+	i := 0
+	for ; i+8 <= len(s); i += 8 {
+		w := uint64(s[i]) | uint64(s[i+1])<<8 | uint64(s[i+2])<<16 | uint64(s[i+3])<<24 |
+			uint64(s[i+4])<<32 | uint64(s[i+5])<<40 | uint64(s[i+6])<<48 | uint64(s[i+7])<<56
+		// A difference borrows into the top bit of its byte when the byte is too
+		// small: below a blank, or zero after the exclusive or with a special
+		// character. One bit more or less joins < to > and " to &.
+		angle := (w | 0x02*ones) ^ '>'*ones
+		quote := (w | 0x04*ones) ^ '&'*ones
+		slash := w ^ '\\'*ones
+		odd := w | (w - ' '*ones) | (angle - ones) | (quote - ones) | (slash - ones)
+		if odd&(0x80*ones) != 0 {
+			return i
+		}
+	}
+	for ; i < len(s); i++ {
+		if b := s[i]; b >= utf8.RuneSelf || !asIs[b] {
+			break
+		}
+	}
+	return i
+}
 
 // appendString appends s as a JSON string, escaped as encoding/json does it:
 // HTML's special characters, U+2028 and U+2029 as \u escapes, and the six
@@ -126,15 +153,18 @@ var plain = func() (table [utf8.RuneSelf]bool) {
 func appendString(dst []byte, s string) []byte {
 	dst = append(dst, '"')
 	start := 0 // of what has not been copied yet
-	for i := 0; i < len(s); {
+	for i := asIsLen(s); i < len(s); {
 		b := s[i]
 		if b < utf8.RuneSelf {
-			if !plain[b] {
-				dst = append(dst, s[start:i]...)
-				dst = appendEscaped(dst, b)
-				start = i + 1
+			if asIs[b] {
+				i++
+				continue
 			}
+			dst = append(dst, s[start:i]...)
+			dst = appendEscaped(dst, b)
 			i++
+			start = i
+			i += asIsLen(s[i:])
 			continue
 		}
 		r, size := utf8.DecodeRuneInString(s[i:])

@@ -4,6 +4,8 @@ import (
 	"mime"
 	"strconv"
 	"strings"
+
+	"etcd2/store"
 )
 
 // formType is the content type of a body that carries parameters.
@@ -79,6 +81,7 @@ func knownParam(name string) (param, bool) {
 type form struct {
 	values [params]string
 	given  [params]bool
+	err    *store.Error // the first that was asked for and is wrong
 }
 
 // add reads one encoded text. Values that an earlier text gave stay, so the

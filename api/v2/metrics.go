@@ -26,7 +26,6 @@ type Metrics struct {
 	watchRequests prometheus.Counter
 
 	sync           prometheus.Histogram
-	commit         prometheus.Histogram
 	proposal       prometheus.Histogram
 	checkpoint     prometheus.Histogram
 	checkpointSize prometheus.Counter
@@ -45,7 +44,7 @@ type method struct {
 var (
 	requestBuckets = prometheus.ExponentialBuckets(0.0005, 2, 13)
 	syncBuckets    = prometheus.ExponentialBuckets(0.00005, 2, 18)
-	longBuckets    = prometheus.ExponentialBuckets(0.001, 2, 16)
+	longBuckets    = prometheus.ExponentialBuckets(0.00025, 2, 18)
 )
 
 // NewMetrics returns metrics that are all zero.
@@ -75,10 +74,8 @@ func NewMetrics() *Metrics {
 
 		sync: histogram("etcd_wal_fsync_duration_seconds",
 			"Time to make one group of log records durable.", syncBuckets),
-		commit: histogram("etcd_server_commit_duration_seconds",
-			"Time from the write of log records to their commit by a quorum.", syncBuckets),
 		proposal: histogram("etcd_server_proposal_durations_seconds",
-			"Time from the proposal of a write to its outcome.", longBuckets),
+			"Time from the proposal of a write to its outcome: queues, log, commit and apply.", longBuckets),
 		checkpoint: histogram("etcd_checkpoint_duration_seconds",
 			"Time to make one checkpoint durable.", longBuckets),
 		checkpointSize: counter("etcd_checkpoint_nodes_total", "Nodes written by checkpoints."),
@@ -93,10 +90,8 @@ func NewMetrics() *Metrics {
 // ObserveSync takes the time of one write and fsync of the log.
 func (m *Metrics) ObserveSync(took time.Duration) { m.sync.Observe(took.Seconds()) }
 
-// ObserveCommit takes the time from the write of log records to their commit.
-func (m *Metrics) ObserveCommit(took time.Duration) { m.commit.Observe(took.Seconds()) }
-
-// ObserveProposal takes the time from a proposal to its outcome.
+// ObserveProposal takes the time from a proposal to its outcome, which is what a
+// client feels of a commit.
 func (m *Metrics) ObserveProposal(took time.Duration) { m.proposal.Observe(took.Seconds()) }
 
 // ObserveProposalFailed counts a write that got no outcome in time.
@@ -149,7 +144,7 @@ func (m *Metrics) Describe(ch chan<- *prometheus.Desc) { prometheus.DescribeByCo
 func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
 	for _, c := range []prometheus.Collector{
 		m.received, m.failed, m.duration, m.reads, m.watchRequests,
-		m.sync, m.commit, m.proposal, m.checkpoint, m.checkpointSize, m.proposalFailed,
+		m.sync, m.proposal, m.checkpoint, m.checkpointSize, m.proposalFailed,
 	} {
 		c.Collect(ch)
 	}

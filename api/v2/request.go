@@ -64,83 +64,77 @@ func refuse(c store.Code, cause string) *store.Error {
 	return &store.Error{Code: c, Cause: cause}
 }
 
-// checker reads parameters until one is wrong.
-type checker struct {
-	*form
-	err *store.Error
-}
-
-func (c *checker) fail(code store.Code, cause string) {
-	if c.err == nil {
-		c.err = refuse(code, cause)
+// fail says that a parameter is wrong. Only the first one counts.
+func (f *form) fail(code store.Code, cause string) {
+	if f.err == nil {
+		f.err = refuse(code, cause)
 	}
 }
 
 // flag reads a boolean parameter, false when absent. name is how the cause
 // writes it.
-func (c *checker) flag(p param, name string) bool {
-	if !c.given[p] {
+func (f *form) flag(p param, name string) bool {
+	if !f.given[p] {
 		return false
 	}
-	switch c.values[p] {
+	switch f.values[p] {
 	case "1", "t", "T", "TRUE", "true", "True":
 		return true
 	case "0", "f", "F", "FALSE", "false", "False":
 		return false
 	}
-	c.fail(store.InvalidField, "invalid value for "+name)
+	f.fail(store.InvalidField, "invalid value for "+name)
 	return false
 }
 
 // index reads an index, 0 when absent.
-func (c *checker) index(p param, name string) uint64 {
-	if !c.given[p] {
+func (f *form) index(p param, name string) uint64 {
+	if !f.given[p] {
 		return 0
 	}
-	n, err := strconv.ParseUint(c.values[p], 10, 64)
+	n, err := strconv.ParseUint(f.values[p], 10, 64)
 	if err != nil {
-		c.fail(store.IndexNaN, "invalid value for "+name)
+		f.fail(store.IndexNaN, "invalid value for "+name)
 	}
 	return n
 }
 
 // read checks the parameters and decides what is to be done.
 func (q *request) read(method string, f *form) *store.Error {
-	c := checker{form: f}
-	q.op.PrevIndex = c.index(prevIndex, `"prevIndex"`)
-	q.since = c.index(waitIndex, `"waitIndex"`)
-	q.recursive = c.flag(recursive, `"recursive"`)
-	c.flag(sorted, `"sorted"`) // every listing is sorted
-	waits := c.flag(wait, `"wait"`)
-	q.op.Dir = c.flag(dir, `"dir"`)
-	quorate := c.flag(quorum, `"quorum"`)
-	q.stream = c.flag(stream, `"stream"`)
+	q.op.PrevIndex = f.index(prevIndex, `"prevIndex"`)
+	q.since = f.index(waitIndex, `"waitIndex"`)
+	q.recursive = f.flag(recursive, `"recursive"`)
+	f.flag(sorted, `"sorted"`) // every listing is sorted
+	waits := f.flag(wait, `"wait"`)
+	q.op.Dir = f.flag(dir, `"dir"`)
+	quorate := f.flag(quorum, `"quorum"`)
+	q.stream = f.flag(stream, `"stream"`)
 	if waits && method != "GET" {
-		c.fail(store.InvalidField, `"wait" can only be used with GET requests`)
+		f.fail(store.InvalidField, `"wait" can only be used with GET requests`)
 	}
 	q.op.PrevValue = f.values[prevValue]
 	if f.given[prevValue] && q.op.PrevValue == "" {
-		c.fail(store.PrevValueEmpty, `"prevValue" cannot be empty`)
+		f.fail(store.PrevValueEmpty, `"prevValue" cannot be empty`)
 	}
-	q.noValue = c.flag(noValueOnSuccess, `"noValueOnSuccess"`)
+	q.noValue = f.flag(noValueOnSuccess, `"noValueOnSuccess"`)
 	if text := f.values[ttl]; text != "" {
 		n, err := strconv.ParseUint(text, 10, 64)
 		if err != nil || n > ttlSecondsMax {
-			c.fail(store.TTLNaN, `invalid value for "ttl"`)
+			f.fail(store.TTLNaN, `invalid value for "ttl"`)
 		}
 		q.op.TTL, q.op.HasTTL = time.Duration(n)*time.Second, true
 	}
-	exists := c.flag(prevExist, "prevExist")
-	q.op.Refresh = c.flag(refresh, "refresh")
+	exists := f.flag(prevExist, "prevExist")
+	q.op.Refresh = f.flag(refresh, "refresh")
 	q.op.Value = f.values[value]
 	if q.op.Refresh && q.op.Value != "" {
-		c.fail(store.RefreshValue, "A value was provided on a refresh")
+		f.fail(store.RefreshValue, "A value was provided on a refresh")
 	}
 	if q.op.Refresh && !q.op.HasTTL {
-		c.fail(store.RefreshTTLNeeded, "No TTL value set")
+		f.fail(store.RefreshTTLNeeded, "No TTL value set")
 	}
-	if c.err != nil {
-		return c.err
+	if f.err != nil {
+		return f.err
 	}
 
 	switch {
