@@ -1,5 +1,3 @@
-// Package sim holds simulated worlds for tests: a disk that can crash, fill up and
-// fail, and seeds that replay a run. Production code never imports it.
 package sim
 
 import (
