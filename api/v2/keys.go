@@ -78,6 +78,7 @@ func (h *handler) serveKeys(w http.ResponseWriter, r *http.Request, key string) 
 
 // list answers the get of a directory, in chunks if it is long.
 func (h *handler) list(w http.ResponseWriter, s *scratch, v store.View, recursive bool) {
+	w.Header()["Content-Type"] = typeJSON
 	out := &chunks{w: w, timeout: h.cfg.WriteTimeout}
 	l := listing{out: out, buf: s.buf[:0], now: h.Now()}
 	l.get(v, recursive)
@@ -186,7 +187,7 @@ func (h *handler) readForm(w http.ResponseWriter, r *http.Request) (body, cause 
 	}
 	s := newScratch()
 	defer s.release()
-	b, err := readAll(io.LimitReader(r.Body, bodyBytesMax+1), s.buf[:0], int(r.ContentLength))
+	b, err := readAll(r.Body, s.buf[:0], int(r.ContentLength))
 	s.buf = b
 	switch {
 	case err != nil:
@@ -198,15 +199,15 @@ func (h *handler) readForm(w http.ResponseWriter, r *http.Request) (body, cause 
 	return string(b), ""
 }
 
-// readAll appends all of r to b. size is how much is announced, negative when
-// nobody knows.
+// readAll appends r to b, to its end or until b is longer than bodyBytesMax. size
+// is how much is announced, negative when nobody knows.
 func readAll(r io.Reader, b []byte, size int) ([]byte, error) {
 	if size >= cap(b) {
 		// One more, so that the end is found without growing; but no memory for
 		// mere announcements.
 		b = make([]byte, 0, min(size+1, scratchBytesMax))
 	}
-	for {
+	for len(b) <= bodyBytesMax {
 		n, err := r.Read(b[len(b):cap(b)])
 		b = b[:len(b)+n]
 		if err == io.EOF {
@@ -219,4 +220,5 @@ func readAll(r io.Reader, b []byte, size int) ([]byte, error) {
 			b = append(b, 0)[:len(b)]
 		}
 	}
+	return b, nil
 }
