@@ -33,12 +33,13 @@ type tree struct {
 // A search compares heads first: they lie side by side, while the paths of
 // nodes are scattered over the memory, where each look at one is a cache miss.
 type page struct {
-	epoch  uint64
-	shared string   // what all paths of the page begin with; of those of bounds in an inner page
-	heads  []uint64 // the bytes behind shared of each node or bound, as a number; see headOf
-	nodes  []*Node
-	bounds []place // bounds[i] is not above anything in kids[i+1], and above all in kids[i]
-	kids   []*page
+	epoch    uint64
+	borrowed bool     // heads and bounds are those of an older page: settle before a change
+	shared   string   // what all paths of the page begin with; of those of bounds in an inner page
+	heads    []uint64 // the bytes behind shared of each node or bound, as a number; see headOf
+	nodes    []*Node
+	bounds   []place // bounds[i] is not above anything in kids[i+1], and above all in kids[i]
+	kids     []*page
 }
 
 // place is a position in a tree.

@@ -5,20 +5,32 @@ import (
 	"strings"
 )
 
-// own returns p itself when no snapshot shares it, else a copy.
+// own returns p itself when no snapshot shares it, else a copy. The copy
+// borrows heads and bounds, which stay as they are when a node is replaced.
 func (t *tree) own(p *page) *page {
 	epoch := t.epoch.Load()
 	if p.epoch == epoch {
 		return p
 	}
-	c := &page{epoch: epoch, shared: p.shared, heads: append(make([]uint64, 0, pageMax), p.heads...)}
+	c := &page{epoch: epoch, borrowed: true, shared: p.shared, heads: p.heads, bounds: p.bounds}
 	if p.leaf() {
 		c.nodes = append(make([]*Node, 0, pageMax), p.nodes...)
 	} else {
-		c.bounds = append(make([]place, 0, pageMax-1), p.bounds...)
 		c.kids = append(make([]*page, 0, pageMax), p.kids...)
 	}
 	return c
+}
+
+// settle gives the page heads and bounds of its own.
+func (p *page) settle() {
+	if !p.borrowed {
+		return
+	}
+	p.borrowed = false
+	p.heads = append(make([]uint64, 0, pageMax), p.heads...)
+	if !p.leaf() {
+		p.bounds = append(make([]place, 0, pageMax-1), p.bounds...)
+	}
 }
 
 // put stores n in place of the node at the same place, if there is one.
@@ -61,6 +73,7 @@ func (t *tree) insert(p *page, at place, n *Node) (*page, place) {
 // middle, or at its end when n belongs there, so that ascending inserts leave
 // full pages behind.
 func (t *tree) insertNode(p *page, i int, n *Node) (*page, place) {
+	p.settle()
 	if len(p.nodes) < pageMax {
 		p.nodes = slices.Insert(p.nodes, i, n)
 		t.indexInserted(p, i)
@@ -94,6 +107,7 @@ func (t *tree) boundBefore(n *Node) place {
 
 // insertKid puts the page right behind position i of the inner page p.
 func (t *tree) insertKid(p *page, i int, right *page, bound place) (*page, place) {
+	p.settle()
 	if len(p.kids) < pageMax {
 		p.bounds = slices.Insert(p.bounds, i, bound)
 		p.kids = slices.Insert(p.kids, i+1, right)
@@ -138,6 +152,7 @@ func (t *tree) remove(n *Node) {
 func (t *tree) removeBelow(p *page, at place) {
 	if p.leaf() {
 		if i, found := t.search(p, at); found {
+			p.settle()
 			p.nodes = slices.Delete(p.nodes, i, i+1)
 			p.heads = slices.Delete(p.heads, i, i+1)
 			t.size--
@@ -156,6 +171,7 @@ func (t *tree) removeBelow(p *page, at place) {
 // shrink drops the child i of p when it is empty, or else merges it with a
 // neighbour when both together leave room for growth.
 func (t *tree) shrink(p *page, i int) {
+	p.settle()
 	if p.kids[i].len() == 0 {
 		p.kids = slices.Delete(p.kids, i, i+1)
 		if len(p.bounds) > 0 {
@@ -170,6 +186,7 @@ func (t *tree) shrink(p *page, i int) {
 			continue
 		}
 		left, right := t.own(p.kids[l]), p.kids[l+1]
+		left.settle()
 		left.nodes = append(left.nodes, right.nodes...)
 		if !left.leaf() {
 			left.bounds = append(append(left.bounds, p.bounds[l]), right.bounds...)
