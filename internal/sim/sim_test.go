@@ -8,13 +8,18 @@ import (
 	"etcd2/internal/sim"
 )
 
-// TestSim lets clusters live through bad days, 200 seeds of each size. SIM_SEEDS
-// asks for more, SIM_SEED for one alone.
+// TestSim lets clusters live through bad days, 200 seeds of each size, or 20
+// with -short: a run has one goroutine, so the race detector finds nothing in it
+// and makes it slow. SIM_SEEDS asks for more, SIM_SEED for one alone.
 func TestSim(t *testing.T) {
+	seeds := 200
+	if testing.Short() {
+		seeds = 20
+	}
 	for _, members := range []int{1, 3} {
 		t.Run(fmt.Sprintf("members=%d", members), func(t *testing.T) {
 			total := tally{}
-			for seed := range sim.Seeds(t, 200) {
+			for seed := range sim.Seeds(t, seeds) {
 				c := live(t, seed, members)
 				total.add(c)
 			}
