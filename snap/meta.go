@@ -25,7 +25,7 @@ type Meta struct {
 
 	Sequence   uint64 // commits since the file was made; 0 before the first one
 	StoreIndex uint64 // etcd index
-	Nodes      uint64 // nodes of the tree, the root included
+	Nodes      uint64 // nodes of the tree, the fixed directories left out
 	Events     uint64 // events of the history
 }
 

@@ -17,7 +17,7 @@ var bucketNames = [...]string{eventsBucket, longBucket, metaBucket, nodesBucket}
 
 // maxKey is the longest key in the nodes bucket. bbolt takes up to 32 KiB, but
 // keys are copied into branch pages, which should stay broad.
-const maxKey = 4096 // bytes
+const maxKey = 1024 // bytes
 
 // sumSize is the length of the CRC-32C in front of every value.
 const sumSize = 4
