@@ -63,7 +63,7 @@ func (s *Store) set(op *Op) (Event, *Error) {
 		if op.Refresh {
 			return Event{}, s.missing(op.Path)
 		}
-		return s.make(op, op.Path)
+		return s.add(op, op.Path)
 	}
 	if prev.Dir {
 		return Event{}, s.refuse(NotFile, prev.Path)
@@ -85,7 +85,7 @@ func (s *Store) create(op *Op) (Event, *Error) {
 	if n := s.nodes.get(place{path: path}); n != nil {
 		return Event{}, s.refuse(NodeExist, path)
 	}
-	return s.make(op, path)
+	return s.add(op, path)
 }
 
 func (s *Store) update(op *Op) (Event, *Error) {
@@ -212,9 +212,9 @@ func (op *Op) deadline() int64 {
 	return max(op.Now+int64(op.TTL), 1)
 }
 
-// make adds the node that op makes at path, where there is none, and the
+// add puts the node that op makes at path, where there is none, and the
 // directories that are missing on the way.
-func (s *Store) make(op *Op, path string) (Event, *Error) {
+func (s *Store) add(op *Op, path string) (Event, *Error) {
 	n := s.record(op, path)
 	parents, refusal := s.missingParents(n)
 	if refusal != nil {
