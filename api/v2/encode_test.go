@@ -147,6 +147,26 @@ func TestAppendString(t *testing.T) {
 	}
 }
 
+// Every pair of neighbours, where one might hide the other from a look at eight
+// bytes at a time.
+func TestAppendStringOfEveryPair(t *testing.T) {
+	for a := range 256 {
+		for b := range 256 {
+			s := "xxx" + string([]byte{byte(a), byte(b)}) + "yyyyyyy"
+			want, err := json.Marshal(s)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := appendString(nil, s); string(got) != string(want) {
+				t.Fatalf("appendString(%q) = %s, want %s", s, got, want)
+			}
+			if n := asIsLen(s); n > len("xxx") && string(want) != `"`+s+`"` {
+				t.Fatalf("asIsLen(%q) = %d, past what needs an escape", s, n)
+			}
+		}
+	}
+}
+
 func FuzzAppendString(f *testing.F) {
 	for _, seed := range []string{"", "plain", "<&>\"\\", "\x00\b\f\n\r\t\x7f", "\u2028\u2029\u2027", "\xff\xe2\x80", "\ufffd", strings.Repeat("é", 100)} {
 		f.Add(seed)

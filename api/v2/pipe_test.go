@@ -68,9 +68,10 @@ func newSite(t *testing.T, m *member, cfg Config) *site {
 	ctx, stop := context.WithCancel(context.Background())
 	cfg.Stop = ctx
 	s := &site{member: m, t: t, lis: newPipeListener(), stop: stop}
-	srv := NewHTTPServer(Handler(m, cfg), ServerConfig{})
+	h := Handler(m, cfg)
+	serving, cut := context.WithCancel(context.Background())
 	served := make(chan error, 1) // one result
-	go func() { served <- srv.Serve(s.lis) }()
+	go func() { served <- NewFront(NewHTTPServer(h, ServerConfig{}), h).Run(serving, s.lis) }()
 	transport := &http.Transport{DialContext: s.lis.Dial}
 	s.client = &http.Client{
 		Transport:     transport,
@@ -79,8 +80,10 @@ func newSite(t *testing.T, m *member, cfg Config) *site {
 	t.Cleanup(func() {
 		stop()
 		transport.CloseIdleConnections()
-		srv.Close()
-		<-served
+		cut()
+		if err := <-served; err != nil {
+			t.Errorf("Run = %v", err)
+		}
 	})
 	return s
 }

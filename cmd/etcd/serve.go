@@ -44,7 +44,7 @@ func serve(ctx context.Context, cfg Config, log *slog.Logger) error {
 		member.Run,
 		func(ctx context.Context) error {
 			awaitAnnounced(ctx, member, cfg.Election)
-			return serveHTTP(ctx, l.Clients, clients, log)
+			return v2.NewFront(newHTTPServer(clients, log), clients).Run(ctx, l.Clients...)
 		},
 		func(ctx context.Context) error { return serveHTTP(ctx, l.Peers, peers, log) },
 	)
@@ -96,7 +96,7 @@ func awaitAnnounced(ctx context.Context, member *etcdserver.Server, election tim
 // serveHTTP answers on every listener until ctx ends, then cuts the connections:
 // a client that waits must not hold up the stop.
 func serveHTTP(ctx context.Context, on []net.Listener, h http.Handler, log *slog.Logger) error {
-	srv := v2.NewHTTPServer(h, v2.ServerConfig{Logger: log.With(pkgKey, "http")})
+	srv := newHTTPServer(h, log)
 	serving := make([]service, 0, len(on)+1)
 	for _, l := range on {
 		serving = append(serving, func(context.Context) error {
@@ -111,6 +111,10 @@ func serveHTTP(ctx context.Context, on []net.Listener, h http.Handler, log *slog
 		return srv.Close()
 	})
 	return together(ctx, serving...)
+}
+
+func newHTTPServer(h http.Handler, log *slog.Logger) *http.Server {
+	return v2.NewHTTPServer(h, v2.ServerConfig{Logger: log.With(pkgKey, "http")})
 }
 
 // service runs until its context ends or it fails.

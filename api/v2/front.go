@@ -1,0 +1,192 @@
+package v2
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// Front serves the client port at a fraction of what net/http costs. Every
+// connection begins here, where plain requests on /v2/keys are read and answered
+// with one read and one write each. The first request that is anything else, such
+// as a watch or an odd header, goes to net/http as it came, and the connection
+// with it for the rest of its life.
+type Front struct {
+	h    *handler
+	http *http.Server
+	rest *handover
+
+	ctx  context.Context // of requests; ends with Close
+	stop context.CancelFunc
+
+	mu        sync.Mutex // guards the fields below
+	listeners map[net.Listener]bool
+	conns     map[net.Conn]bool
+	closed    bool
+	running   sync.WaitGroup // connections
+}
+
+// NewFront returns a front for a Handler of this package and the server that
+// takes what it leaves. The server must serve the same handler and nothing else;
+// Front closes it.
+func NewFront(srv *http.Server, h http.Handler) *Front {
+	f := &Front{
+		h: h.(*handler), http: srv, rest: newHandover(),
+		listeners: make(map[net.Listener]bool), conns: make(map[net.Conn]bool),
+	}
+	f.ctx, f.stop = context.WithCancel(context.Background())
+	return f
+}
+
+// Run serves the listeners until ctx ends, then cuts every connection, returns
+// when their goroutines have ended, and gives the listeners back closed. The
+// error is that of a listener that failed.
+func (f *Front) Run(ctx context.Context, listeners ...net.Listener) error {
+	failed := make(chan error, len(listeners)+1) // one from each that serves
+	var serving sync.WaitGroup
+	for _, l := range listeners {
+		serving.Go(func() { failed <- f.accept(l) })
+	}
+	serving.Go(func() { failed <- f.http.Serve(f.rest) })
+	var err error
+	select {
+	case <-ctx.Done():
+	case err = <-failed:
+	}
+	f.close(listeners)
+	serving.Wait()
+	f.running.Wait()
+	return err
+}
+
+// accept takes connections until the listener is closed.
+func (f *Front) accept(l net.Listener) error {
+	var pause time.Duration
+	for {
+		c, err := l.Accept()
+		switch {
+		case err == nil:
+			pause = 0
+			f.begin(c)
+		case f.ctx.Err() != nil:
+			return nil
+		case isTemporary(err):
+			// Out of files: wait until some are closed, as net/http does.
+			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
+			select {
+			case <-time.After(pause):
+			case <-f.ctx.Done():
+			}
+		default:
+			return err
+		}
+	}
+}
+
+func isTemporary(err error) bool {
+	t, ok := err.(interface{ Temporary() bool })
+	return ok && t.Temporary()
+}
+
+// begin serves a connection in a goroutine of its own.
+func (f *Front) begin(c net.Conn) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.closed {
+		c.Close()
+		return
+	}
+	f.conns[c] = true
+	f.running.Go(func() {
+		left := c
+		if len(f.h.cfg.CORS) == 0 { // else every answer has headers that are not known here
+			left = newFrontConn(f, c).serve()
+		}
+		f.forget(c)
+		if left == nil {
+			c.Close()
+			return
+		}
+		f.rest.give(left)
+	})
+}
+
+func (f *Front) forget(c net.Conn) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.conns, c)
+}
+
+// close ends everything that was begun.
+func (f *Front) close(listeners []net.Listener) {
+	f.stop()
+	for _, l := range listeners {
+		l.Close()
+	}
+	f.mu.Lock()
+	f.closed = true
+	for c := range f.conns {
+		c.Close()
+	}
+	f.mu.Unlock()
+	f.http.Close() // closes f.rest too
+}
+
+// handover is the listener through which net/http gets its connections.
+type handover struct {
+	conns  chan net.Conn // unbuffered: a connection has one owner at any time
+	closed chan struct{}
+	once   sync.Once
+}
+
+func newHandover() *handover {
+	return &handover{conns: make(chan net.Conn), closed: make(chan struct{})}
+}
+
+// give hands a connection to net/http, or closes it when that has stopped.
+func (h *handover) give(c net.Conn) {
+	select {
+	case h.conns <- c:
+	case <-h.closed:
+		c.Close()
+	}
+}
+
+func (h *handover) Accept() (net.Conn, error) {
+	select {
+	case c := <-h.conns:
+		return c, nil
+	case <-h.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+func (h *handover) Close() error {
+	h.once.Do(func() { close(h.closed) })
+	return nil
+}
+
+func (h *handover) Addr() net.Addr { return handoverAddr{} }
+
+// handoverAddr is the address of a listener that has none.
+type handoverAddr struct{}
+
+func (handoverAddr) Network() string { return "front" }
+func (handoverAddr) String() string  { return "front" }
+
+// replayed is a connection whose first bytes have been read already.
+type replayed struct {
+	net.Conn
+	read []byte
+}
+
+func (r *replayed) Read(p []byte) (int, error) {
+	if len(r.read) == 0 {
+		return r.Conn.Read(p)
+	}
+	n := copy(p, r.read)
+	r.read = r.read[n:]
+	return n, nil
+}

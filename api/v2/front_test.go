@@ -1,0 +1,238 @@
+package v2
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"regexp"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"etcd2/store"
+)
+
+// conversations are what clients may put on one connection, in the pieces in
+// which they arrive. The last request of each ends the connection.
+var conversations = []struct {
+	name   string
+	pieces []string
+	plain  bool // answered at the front to the end
+}{
+	{"get", []string{"GET /v2/keys/foo HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"}, true},
+	{"get with what curl adds", []string{"GET /v2/keys/foo?quorum=true HTTP/1.1\r\nHost: 127.0.0.1:2379\r\nUser-Agent: curl/7.88\r\nAccept: */*\r\nConnection: close\r\n\r\n"}, true},
+	{"missing", []string{"GET /v2/keys/none HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"}, true},
+	{"put", []string{put("/v2/keys/new", "value=1", "Connection: close\r\n")}, true},
+	{"put over", []string{put("/v2/keys/foo", "value=1&ttl=100", "Connection: close\r\n")}, true},
+	{"body later", []string{strings.TrimSuffix(put("/v2/keys/new", "value=1", "Connection: close\r\n"), "value=1"), "val", "ue=1"}, true},
+	{"long body", []string{put("/v2/keys/new", "value="+strings.Repeat("x", 20_000), "Connection: close\r\n")}, true},
+	{"longer body", []string{put("/v2/keys/new", "value="+strings.Repeat("x", 200_000), "Connection: close\r\n")}, false},
+	{"post without body", []string{"POST /v2/keys/q HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"}, true},
+	{"delete", []string{"DELETE /v2/keys/foo HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"}, true},
+	{"keep-alive", []string{put("/v2/keys/a", "value=1", ""), put("/v2/keys/a", "value=2", ""), "GET /v2/keys/a HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"}, true},
+	{"pipelined", []string{put("/v2/keys/a", "value=1", "") + put("/v2/keys/a", "value=2", "") + "GET /v2/keys/a HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"}, true},
+	{"listing", []string{"GET /v2/keys?sorted=true HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"}, true},
+	{"long listing", []string{"GET /v2/keys/long?recursive=true HTTP/1.1\r\nHost: a\r\n\r\n" + "GET /v2/keys/foo HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"}, true},
+	{"escapes", []string{"GET /v2/keys/%66oo?recursive=%74rue HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"}, true},
+	{"bad parameter", []string{"GET /v2/keys/foo?recursive=maybe HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"}, true},
+	{"bad form", []string{put("/v2/keys/foo", "value=%zz", "Connection: close\r\n")}, true},
+	{"a body that is no form", []string{strings.Replace(put("/v2/keys/foo", "value=1", "Connection: close\r\n"), formType, "text/plain", 1)}, true},
+	{"a content type that is none", []string{strings.Replace(put("/v2/keys/foo", "value=1", "Connection: close\r\n"), formType, "a/b; c", 1)}, true},
+	{"broken escape", []string{"GET /v2/keys/%zz HTTP/1.1\r\nHost: a\r\n\r\n"}, false},
+	{"path to clean", []string{"GET /v2/keys/../../x?a=b HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"}, false},
+	{"escaped path to clean", []string{"GET /v2/keys/%2e%2e/%2e%2e/0/x HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"}, false},
+	{"other endpoint", []string{"GET /version HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"}, false},
+	{"nothing there", []string{"GET /v2/keysfoo HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"}, false},
+	{"other method", []string{"PATCH /v2/keys/foo HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"}, false},
+	{"head", []string{"HEAD /v2/keys/foo HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"}, false},
+	{"options", []string{"OPTIONS /v2/keys/foo HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"}, false},
+	{"old version", []string{"GET /v2/keys/foo HTTP/1.0\r\n\r\n"}, false},
+	{"no host", []string{"GET /v2/keys/foo HTTP/1.1\r\n\r\n"}, false},
+	{"two hosts", []string{"GET /v2/keys/foo HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n"}, false},
+	{"two lengths", []string{"PUT /v2/keys/foo HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab"}, false},
+	{"length and chunks", []string{"PUT /v2/keys/foo HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"}, false},
+	{"chunked", []string{"PUT /v2/keys/foo HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Type: " + formType + "\r\nTransfer-Encoding: chunked\r\n\r\n7\r\nvalue=c\r\n0\r\n\r\n"}, false},
+	{"folded header", []string{"GET /v2/keys/foo HTTP/1.1\r\nHost: a\r\nX-A: b\r\n c\r\nConnection: close\r\n\r\n"}, false},
+	{"blank before the colon", []string{"GET /v2/keys/foo HTTP/1.1\r\nHost : a\r\n\r\n"}, false},
+	{"bare line ends", []string{"GET /v2/keys/foo HTTP/1.1\nHost: a\nConnection: close\n\n"}, false},
+	{"head in pieces", []string{"GET /v2/keys/foo HT", "TP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"}, false},
+	{"a body where none belongs", []string{"GET /v2/keys/foo HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 3\r\n\r\nabc"}, false},
+	{"not HTTP", []string{"\x16\x03\x01\x02\x00\x01\x00"}, false},
+	{"plain, then odd", []string{put("/v2/keys/a", "value=1", ""), "GET /version HTTP/1.1\r\nHost: a\r\n\r\n", "GET /v2/keys/a HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"}, false},
+	{"plain, then a past watch", []string{put("/v2/keys/a", "value=1", "") + "GET /v2/keys/foo?wait=true&waitIndex=4 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"}, false},
+}
+
+func put(target, body, headers string) string {
+	return fmt.Sprintf("PUT %s HTTP/1.1\r\nHost: a\r\n%sContent-Type: %s\r\nContent-Length: %d\r\n\r\n%s", target, headers, formType, len(body), body)
+}
+
+var dates = regexp.MustCompile(`Date: [^\r]*GMT\r\n`)
+
+// talk puts the pieces on a connection to a fresh member and returns all that
+// comes back.
+func talk(t *testing.T, front bool, pieces []string) (answer string, leaves bool) {
+	t.Helper()
+	m := newMember(t)
+	seed := func(key, value string) {
+		if _, err := m.Do(t.Context(), store.Op{Action: store.Set, Path: "/1" + key, Value: value}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	seed("/foo", "bar")
+	for i := range 5 {
+		seed(fmt.Sprintf("/long/%d", i), strings.Repeat("v", chunkBytes))
+	}
+	h := Handler(m, Config{})
+	srv := NewHTTPServer(h, ServerConfig{})
+	var left atomic.Bool
+	srv.ConnState = func(net.Conn, http.ConnState) { left.Store(true) }
+	lis := newPipeListener()
+	ctx, stop := context.WithCancel(context.Background())
+	done := make(chan error, 1) // one result
+	go func() {
+		if front {
+			done <- NewFront(srv, h).Run(ctx, lis)
+			return
+		}
+		context.AfterFunc(ctx, func() { srv.Close() })
+		srv.Serve(lis)
+		done <- nil
+	}()
+	conn, err := lis.Dial(ctx, "", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var writing sync.WaitGroup
+	writing.Go(func() {
+		for _, p := range pieces {
+			if _, err := io.WriteString(conn, p); err != nil {
+				return // the server has heard enough
+			}
+			time.Sleep(time.Millisecond) // of the bubble: the server takes it first
+		}
+	})
+	all, err := io.ReadAll(bufio.NewReader(conn))
+	if err != nil {
+		t.Errorf("reading the answer: %v", err)
+	}
+	conn.Close()
+	writing.Wait()
+	stop()
+	if err := <-done; err != nil {
+		t.Errorf("Run = %v", err)
+	}
+	return dates.ReplaceAllString(string(all), "Date: now\r\n"), left.Load()
+}
+
+// With the front or without it, a client sees the same.
+func TestFrontAnswersAsNetHTTP(t *testing.T) {
+	for _, c := range conversations {
+		t.Run(c.name, func(t *testing.T) {
+			var got, want string
+			synctest.Test(t, func(t *testing.T) {
+				text, left := talk(t, true, c.pieces)
+				if left == c.plain {
+					t.Errorf("left the front: %v, want %v", left, !c.plain)
+				}
+				got = readable(t, text)
+			})
+			synctest.Test(t, func(t *testing.T) {
+				text, _ := talk(t, false, c.pieces)
+				want = readable(t, text)
+			})
+			if got != want {
+				t.Errorf("front answers\n%.2000q\nnet/http answers\n%.2000q", got, want)
+			}
+		})
+	}
+}
+
+// readable writes answers down without what may differ: the order of headers and
+// the pieces of a chunked body.
+func readable(t *testing.T, text string) string {
+	t.Helper()
+	var out bytes.Buffer
+	for r := bufio.NewReader(strings.NewReader(text)); ; {
+		resp, err := http.ReadResponse(r, nil)
+		if err == io.ErrUnexpectedEOF || err == io.EOF {
+			return out.String()
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprintf(&out, "%s %v %v %v %d\n", resp.Status, resp.Header, resp.Close, resp.TransferEncoding, resp.ContentLength)
+		// The answer to a HEAD announces a body that does not come.
+		if _, err := io.Copy(&out, resp.Body); err != nil && err != io.ErrUnexpectedEOF {
+			t.Fatal(err)
+		}
+	}
+}
+
+// A client that says nothing is left after the idle time, one that stops in the
+// middle of a body after the time for bodies.
+func TestFrontLeavesSilentClients(t *testing.T) {
+	for _, tt := range []struct {
+		name, begin string
+		after       time.Duration
+	}{
+		{"idle", "", 5 * time.Minute},
+		{"half a body", "PUT /v2/keys/a HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nabc", time.Minute},
+		{"half a head", "PUT /v2/keys/a HTT", 10 * time.Second},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newSite(t, newMember(t), Config{})
+				conn, err := s.lis.Dial(t.Context(), "", "")
+				if err != nil {
+					t.Fatal(err)
+				}
+				if tt.begin != "" { // a pipe takes an empty write for something
+					if _, err := io.WriteString(conn, tt.begin); err != nil {
+						t.Fatal(err)
+					}
+				}
+				start := time.Now()
+				io.Copy(io.Discard, conn)
+				if took := time.Since(start); took < tt.after || took > tt.after+deadlineStep {
+					t.Errorf("left after %v, want %v", took, tt.after)
+				}
+			})
+		})
+	}
+}
+
+// FuzzParsePlain holds the front to net/http: what it takes to be plain means the
+// same there.
+func FuzzParsePlain(f *testing.F) {
+	for _, c := range conversations {
+		f.Add([]byte(strings.Join(c.pieces, "")))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		end := bytes.Index(b, headEnd)
+		if end < 0 {
+			return
+		}
+		p, ok := parsePlain(b[:end+len(headEnd)])
+		if !ok {
+			return
+		}
+		r, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(b[:end+len(headEnd)])))
+		if err != nil {
+			t.Fatalf("parsePlain(%q) takes what net/http refuses: %v", b, err)
+		}
+		key, isKeys := cutKeys(r.URL.Path)
+		if r.Method != p.method || !isKeys || key != p.key || r.URL.RawQuery != p.query || !isClean(r.URL.Path) {
+			t.Errorf("parsePlain(%q) = %+v, net/http has %s %q ? %q", b, p, r.Method, r.URL.Path, r.URL.RawQuery)
+		}
+		if r.ContentLength != int64(p.length) || r.Close != p.last || r.Header.Get("Content-Type") != p.contentType || len(r.TransferEncoding) > 0 {
+			t.Errorf("parsePlain(%q) = %+v, net/http has length %d, close %v, %v", b, p, r.ContentLength, r.Close, r.Header)
+		}
+	})
+}
