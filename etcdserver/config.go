@@ -44,6 +44,7 @@ type Config struct {
 // of the log and the applier, so they return at once. A nil function is skipped.
 type Observer struct {
 	LogSync    func(took time.Duration)            // one group of log records made durable
+	Commit     func(took time.Duration)            // one group of entries, from the log to a quorum
 	Proposal   func(took time.Duration)            // one write, from proposal to its outcome
 	Failed     func()                              // one write that got no outcome
 	Checkpoint func(took time.Duration, nodes int) // one checkpoint made durable

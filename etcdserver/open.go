@@ -192,6 +192,7 @@ func (s *Server) restore(found wal.State, meta snap.Meta) error {
 		Tick:     s.cfg.Tick,
 		Election: int(s.cfg.Election / s.cfg.Tick),
 		Logger:   s.log,
+		OnCommit: s.cfg.Observe.Commit,
 	}, raftnode.State{
 		Hard: found.Hard, Conf: conf, Entries: found.Entries,
 		PrevIndex: found.PrevIndex, PrevTerm: found.PrevTerm, Applied: meta.Index, AppliedTerm: meta.Term,

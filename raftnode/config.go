@@ -56,6 +56,10 @@ type Config struct {
 	// OnSave, when set, is told how long each durable write of the log took and
 	// what it held. It is called by the goroutine that writes and must be quick.
 	OnSave func(took time.Duration, entries int, bytes int)
+	// OnCommit, when set, is told how long each group of entries took from being
+	// handed to the log until a quorum had it. It is called by the loop and must
+	// not block.
+	OnCommit func(took time.Duration)
 	// OnDrop, when set, is told of every proposal that Propose took and that will
 	// not enter the log because another member leads. It is called by the loop and
 	// must not block. A proposal that entered the log and was then overwritten by

@@ -75,7 +75,7 @@ func New(cfg Config, st State, log Log, peers Sender) (*Node, error) {
 // only when the log can no longer be written. It is called once.
 func (n *Node) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
-	l := &loop{Node: n, queue: newQueue()}
+	l := &loop{Node: n, queue: newQueue(), latency: latency{observe: n.cfg.OnCommit}}
 	var writing sync.WaitGroup
 	writing.Go(func() {
 		if err := n.write(ctx, l.queue); err != nil {
@@ -115,6 +115,7 @@ type loop struct {
 	spare   [][]byte    // for the next takeProposals
 	backlog []Committed // for the applier
 	asked   []asked
+	latency latency
 }
 
 // asked are readers whose round is under way.
@@ -239,6 +240,9 @@ func (l *loop) work() error {
 // company while the disk works, and what arrives meanwhile becomes the next
 // batch; so it writes here and saves two changes of goroutine.
 func (l *loop) append(a Append) error {
+	if n := len(a.Entries); n > 0 {
+		l.latency.begin(a.Entries[0].GetIndex(), a.Entries[n-1].GetIndex())
+	}
 	if !l.core.Alone() || a.Snapshot != nil || !l.queue.idle() {
 		l.unsaved.Store(int64(l.queue.put(a)))
 		return nil

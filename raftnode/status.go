@@ -61,6 +61,7 @@ func (l *loop) publish() {
 	c := l.core
 	if l.commit.Load() != c.commit {
 		l.commit.Store(c.commit)
+		l.latency.committed(c.commit)
 	}
 	was := l.role.Load()
 	readable := c.readable()

@@ -26,6 +26,7 @@ type Metrics struct {
 	watchRequests prometheus.Counter
 
 	sync           prometheus.Histogram
+	commit         prometheus.Histogram
 	proposal       prometheus.Histogram
 	checkpoint     prometheus.Histogram
 	checkpointSize prometheus.Counter
@@ -74,6 +75,8 @@ func NewMetrics() *Metrics {
 
 		sync: histogram("etcd_wal_fsync_duration_seconds",
 			"Time to make one group of log records durable.", syncBuckets),
+		commit: histogram("etcd_server_commit_duration_seconds",
+			"Time from the write of log records to their commit by a quorum.", syncBuckets),
 		proposal: histogram("etcd_server_proposal_durations_seconds",
 			"Time from the proposal of a write to its outcome: queues, log, commit and apply.", longBuckets),
 		checkpoint: histogram("etcd_checkpoint_duration_seconds",
@@ -89,6 +92,9 @@ func NewMetrics() *Metrics {
 
 // ObserveSync takes the time of one write and fsync of the log.
 func (m *Metrics) ObserveSync(took time.Duration) { m.sync.Observe(took.Seconds()) }
+
+// ObserveCommit takes the time from the write of log records to their commit.
+func (m *Metrics) ObserveCommit(took time.Duration) { m.commit.Observe(took.Seconds()) }
 
 // ObserveProposal takes the time from a proposal to its outcome, which is what a
 // client feels of a commit.
@@ -144,7 +150,7 @@ func (m *Metrics) Describe(ch chan<- *prometheus.Desc) { prometheus.DescribeByCo
 func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
 	for _, c := range []prometheus.Collector{
 		m.received, m.failed, m.duration, m.reads, m.watchRequests,
-		m.sync, m.proposal, m.checkpoint, m.checkpointSize, m.proposalFailed,
+		m.sync, m.commit, m.proposal, m.checkpoint, m.checkpointSize, m.proposalFailed,
 	} {
 		c.Collect(ch)
 	}

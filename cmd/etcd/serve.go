@@ -75,6 +75,7 @@ func memberConfig(cfg *Config, metrics *v2.Metrics, log *slog.Logger) etcdserver
 		Logger:            log.With(pkgKey, "etcdserver"),
 		Observe: etcdserver.Observer{
 			LogSync:    metrics.ObserveSync,
+			Commit:     metrics.ObserveCommit,
 			Proposal:   metrics.ObserveProposal,
 			Failed:     metrics.ObserveProposalFailed,
 			Checkpoint: metrics.ObserveCheckpoint,
