@@ -69,10 +69,13 @@ docs: ## run the commands that README.md and docs/ show
 	$(GO) test ./test/docs/...
 
 .PHONY: cross
-cross: ## compile everything, tests included, for all platforms
+cross: ## vet for every system, tests included, and compile for every platform
+	@for os in linux darwin windows; do \
+		echo "vet $$os"; \
+		CGO_ENABLED=0 GOOS=$$os $(GO) vet ./... || exit 1; \
+	done
 	@for p in $(PLATFORMS); do \
-		echo "vet $$p"; \
-		CGO_ENABLED=0 GOOS=$${p%/*} GOARCH=$${p#*/} $(GO) vet ./... || exit 1; \
+		echo "build $$p"; \
 		CGO_ENABLED=0 GOOS=$${p%/*} GOARCH=$${p#*/} $(GO) build -o /dev/null ./cmd/etcd || exit 1; \
 		CGO_ENABLED=0 GOOS=$${p%/*} GOARCH=$${p#*/} $(GO) build -o /dev/null ./cmd/etcdctl || exit 1; \
 	done

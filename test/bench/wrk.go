@@ -42,7 +42,8 @@ func runWrk(ctx context.Context, wrk, script, addr string, conns int, length tim
 
 // Lines of wrk's report.
 var (
-	wrkMax      = regexp.MustCompile(`Latency\s+\S+\s+\S+\s+(\S+)`)
+	// Average, deviation and maximum may touch each other when they are long.
+	wrkMax      = regexp.MustCompile(`Latency\s+[\d.]+[a-z]+\s*[\d.]+[a-z]+\s*([\d.]+[a-z]+)`)
 	wrkP50      = regexp.MustCompile(`50%\s+(\S+)`)
 	wrkP99      = regexp.MustCompile(`99%\s+(\S+)`)
 	wrkRequests = regexp.MustCompile(`(\d+) requests in`)
@@ -71,8 +72,8 @@ func parseWrk(report string) (wrkResult, error) {
 	duration := func(re *regexp.Regexp) time.Duration {
 		text := field(re)
 		d, perr := time.ParseDuration(text)
-		if err == nil {
-			err = perr
+		if err == nil && perr != nil {
+			err = fmt.Errorf("wrk: %w in its report:\n%s", perr, report)
 		}
 		return d
 	}
