@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -18,15 +19,17 @@ type Front struct {
 	http *http.Server
 	rest *handover
 
-	ctx  context.Context // of requests; ends with Close
-	stop context.CancelFunc
+	ctx     context.Context // of requests
+	stop    context.CancelFunc
+	closing atomic.Bool // no further request is begun
 
-	mu        sync.Mutex // guards the fields below
-	listeners map[net.Listener]bool
-	conns     map[net.Conn]bool
-	closed    bool
-	running   sync.WaitGroup // connections
+	mu      sync.Mutex // guards the fields below
+	conns   map[net.Conn]bool
+	running sync.WaitGroup // connections
 }
+
+// stopGrace is how long requests under way may take once Run is to end.
+const stopGrace = time.Second
 
 // NewFront returns a front for a Handler of this package and the server that
 // takes what it leaves. The server must serve the same handler and nothing else;
@@ -34,15 +37,15 @@ type Front struct {
 func NewFront(srv *http.Server, h http.Handler) *Front {
 	f := &Front{
 		h: h.(*handler), http: srv, rest: newHandover(),
-		listeners: make(map[net.Listener]bool), conns: make(map[net.Conn]bool),
+		conns: make(map[net.Conn]bool),
 	}
 	f.ctx, f.stop = context.WithCancel(context.Background())
 	return f
 }
 
-// Run serves the listeners until ctx ends, then cuts every connection, returns
-// when their goroutines have ended, and gives the listeners back closed. The
-// error is that of a listener that failed.
+// Run serves the listeners until ctx ends. Then it closes them and every idle
+// connection, gives the requests under way stopGrace, cuts what is left and
+// returns when nothing runs any more. The error is that of a listener that failed.
 func (f *Front) Run(ctx context.Context, listeners ...net.Listener) error {
 	failed := make(chan error, len(listeners)+1) // one from each that serves
 	var serving sync.WaitGroup
@@ -57,7 +60,6 @@ func (f *Front) Run(ctx context.Context, listeners ...net.Listener) error {
 	}
 	f.close(listeners)
 	serving.Wait()
-	f.running.Wait()
 	return err
 }
 
@@ -70,7 +72,7 @@ func (f *Front) accept(l net.Listener) error {
 		case err == nil:
 			pause = 0
 			f.begin(c)
-		case f.ctx.Err() != nil:
+		case f.closing.Load():
 			return nil
 		case isTemporary(err):
 			// Out of files: wait until some are closed, as net/http does.
@@ -94,7 +96,7 @@ func isTemporary(err error) bool {
 func (f *Front) begin(c net.Conn) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.closed {
+	if f.closing.Load() {
 		c.Close()
 		return
 	}
@@ -121,17 +123,31 @@ func (f *Front) forget(c net.Conn) {
 
 // close ends everything that was begun.
 func (f *Front) close(listeners []net.Listener) {
-	f.stop()
+	defer f.stop()
+	f.closing.Store(true)
 	for _, l := range listeners {
 		l.Close()
 	}
-	f.mu.Lock()
-	f.closed = true
-	for c := range f.conns {
-		c.Close()
+	grace, cancel := context.WithTimeout(context.Background(), stopGrace)
+	defer cancel()
+	f.each(func(c net.Conn) { c.SetReadDeadline(time.Unix(1, 0)) }) // wakes the idle ones
+	context.AfterFunc(grace, func() {
+		f.stop()
+		f.each(func(c net.Conn) { c.Close() })
+	})
+	f.running.Wait()
+	if f.http.Shutdown(grace) != nil {
+		f.http.Close()
 	}
-	f.mu.Unlock()
-	f.http.Close() // closes f.rest too
+}
+
+// each calls do for every connection at the front.
+func (f *Front) each(do func(net.Conn)) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for c := range f.conns {
+		do(c)
+	}
 }
 
 // handover is the listener through which net/http gets its connections.

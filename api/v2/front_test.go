@@ -236,3 +236,64 @@ func FuzzParsePlain(f *testing.F) {
 		}
 	})
 }
+
+// slowLog is a member whose writes wait until they are let go.
+type slowLog struct {
+	*member
+	begun, release chan struct{}
+}
+
+func (s *slowLog) Do(ctx context.Context, op store.Op) (Reply, error) {
+	close(s.begun)
+	select {
+	case <-s.release:
+		return s.member.Do(ctx, op)
+	case <-ctx.Done():
+		return Reply{}, ctx.Err()
+	}
+}
+
+// When the front is to stop, a write under way is finished and answered; it does
+// not wait for one that hangs, nor for a client that rests.
+func TestFrontFinishesWhatIsUnderWay(t *testing.T) {
+	for _, finishes := range []bool{true, false} {
+		t.Run(fmt.Sprintf("finishes %v", finishes), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				m := &slowLog{newMember(t), make(chan struct{}), make(chan struct{})}
+				h := Handler(m, Config{})
+				lis := newPipeListener()
+				ctx, stop := context.WithCancel(t.Context())
+				done := make(chan error, 1) // one result
+				go func() { done <- NewFront(NewHTTPServer(h, ServerConfig{}), h).Run(ctx, lis) }()
+				idle, err := lis.Dial(ctx, "", "")
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer idle.Close()
+				conn, err := lis.Dial(ctx, "", "")
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer conn.Close()
+				io.WriteString(conn, put("/v2/keys/a", "value=1", ""))
+				<-m.begun
+				start := time.Now()
+				stop()
+				time.Sleep(stopGrace / 2)
+				if finishes {
+					close(m.release)
+				}
+				answer, _ := io.ReadAll(conn)
+				if got := strings.HasPrefix(string(answer), "HTTP/1.1 201 "); got != finishes {
+					t.Errorf("answer after the stop: %q", answer)
+				}
+				if err := <-done; err != nil {
+					t.Errorf("Run = %v", err)
+				}
+				if took := time.Since(start); took > stopGrace {
+					t.Errorf("the stop took %v, want at most %v", took, stopGrace)
+				}
+			})
+		})
+	}
+}

@@ -93,6 +93,9 @@ func (c *frontConn) fill(timeout time.Duration) error {
 			return err
 		}
 		c.until = until
+		if c.closing.Load() {
+			return net.ErrClosed // close may have set its deadline before this one
+		}
 	}
 	n, err := c.conn.Read(c.buf[len(c.buf):cap(c.buf)])
 	c.buf = c.buf[:len(c.buf)+n]

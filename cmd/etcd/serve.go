@@ -29,9 +29,24 @@ func serve(ctx context.Context, cfg Config, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	ctx, stop := context.WithCancel(ctx)
-	defer stop()
-	clients := v2.Handler(member, v2.Config{
+	// Requests under way are finished before the member stops.
+	memberCtx, stopMember := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopMember()
+	return together(ctx,
+		func(context.Context) error { return member.Run(memberCtx) },
+		func(ctx context.Context) error {
+			defer stopMember()
+			return together(ctx,
+				func(ctx context.Context) error { return serveClients(ctx, &cfg, member, metrics, l.Clients, log) },
+				func(ctx context.Context) error { return serveHTTP(ctx, peer.Handler(member), l.Peers, log) },
+			)
+		},
+	)
+}
+
+// serveClients serves the client URLs until ctx ends.
+func serveClients(ctx context.Context, cfg *Config, member *etcdserver.Server, metrics *v2.Metrics, on []net.Listener, log *slog.Logger) error {
+	h := v2.Handler(member, v2.Config{
 		CORS:     cfg.CORS,
 		Pprof:    cfg.EnablePprof,
 		Metrics:  metrics,
@@ -39,15 +54,8 @@ func serve(ctx context.Context, cfg Config, log *slog.Logger) error {
 		Stop:     ctx,
 		Logger:   log.With(pkgKey, "api"),
 	})
-	peers := peer.Handler(member)
-	return together(ctx,
-		member.Run,
-		func(ctx context.Context) error {
-			awaitAnnounced(ctx, member, cfg.Election)
-			return v2.NewFront(newHTTPServer(clients, log), clients).Run(ctx, l.Clients...)
-		},
-		func(ctx context.Context) error { return serveHTTP(ctx, l.Peers, peers, log) },
-	)
+	awaitAnnounced(ctx, member, cfg.Election)
+	return v2.NewFront(newHTTPServer(h, log), h).Run(ctx, on...)
 }
 
 // memberConfig is the part of the configuration that the member itself needs.
@@ -94,9 +102,8 @@ func awaitAnnounced(ctx context.Context, member *etcdserver.Server, election tim
 	}
 }
 
-// serveHTTP answers on every listener until ctx ends, then cuts the connections:
-// a client that waits must not hold up the stop.
-func serveHTTP(ctx context.Context, on []net.Listener, h http.Handler, log *slog.Logger) error {
+// serveHTTP serves the listeners until ctx ends, then cuts the connections.
+func serveHTTP(ctx context.Context, h http.Handler, on []net.Listener, log *slog.Logger) error {
 	srv := newHTTPServer(h, log)
 	serving := make([]service, 0, len(on)+1)
 	for _, l := range on {
