@@ -16,7 +16,8 @@ import (
 // Runner runs the steps of one recording against one member.
 type Runner struct {
 	Facts  *Facts
-	Sorted bool // compare unsorted listings as they came: ours are always in key order
+	Sorted bool         // compare unsorted listings as they came: ours are always in key order
+	Extra  []wire.Field // sent with every request
 
 	member *proc.Member
 	open   map[string]*wire.Exchange
@@ -180,6 +181,7 @@ func (r *Runner) send(q *Request) (*wire.Exchange, error) {
 	} else if len(q.Query) > 0 {
 		w.Target += "?" + encode(q.Query)
 	}
+	w.Header = append(w.Header, r.Extra...)
 	typed := false
 	for name, value := range q.Headers {
 		typed = typed || strings.EqualFold(name, "Content-Type")
