@@ -1,6 +1,7 @@
 package etcdserver
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -14,8 +15,9 @@ import (
 )
 
 // apply is the applier: the only goroutine that changes the tree. It takes
-// committed entries in log order until the node stops handing them out.
-func (s *Server) apply() error {
+// committed entries in log order until the node stops handing them out, which
+// it does when ctx ends.
+func (s *Server) apply(context.Context) error {
 	for c := range s.node.Committed() {
 		if c.Snapshot != nil {
 			return errors.New("etcdserver: another member sent a snapshot, but this version has no peers")

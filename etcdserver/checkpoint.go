@@ -114,7 +114,7 @@ func (s *Server) checkpoints(ctx context.Context) error {
 // the file keeps it for the next one, and until then it is in the log.
 func (s *Server) writeCheckpoint(w checkpointWork) error {
 	start := time.Now()
-	err := s.files.Commit(w.delta, w.meta)
+	err := s.snap.Commit(w.delta, w.meta)
 	took := time.Since(start)
 	if errors.Is(err, snap.ErrFailed) {
 		return err
@@ -148,9 +148,4 @@ func (s *Server) releaseLog(index uint64, conf *raftpb.ConfState) {
 	if err != nil {
 		s.log.Warn("log not released", "index", index, "error", err)
 	}
-}
-
-func confState(meta snap.Meta) (*raftpb.ConfState, error) {
-	conf := new(raftpb.ConfState)
-	return conf, proto.Unmarshal(meta.Conf, conf)
 }

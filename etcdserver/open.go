@@ -70,12 +70,12 @@ func (s *Server) open() error {
 	if err != nil {
 		return err
 	}
-	files, err := s.cfg.Checkpoints()
+	checkpoints, err := s.cfg.Checkpoints()
 	if err != nil {
 		return err
 	}
-	s.files = files
-	tree, meta, err := s.files.Load(store.Config{HistoryEvents: s.cfg.HistoryEvents})
+	s.snap = checkpoints
+	tree, meta, err := s.snap.Load(store.Config{HistoryEvents: s.cfg.HistoryEvents})
 	if err != nil {
 		return err
 	}
@@ -89,7 +89,7 @@ func (s *Server) open() error {
 		if err := s.agree(found, meta); err != nil {
 			return err
 		}
-		s.log.Info("recovered store from checkpoint", "index", meta.Index, "keys", meta.Nodes)
+		s.log.Info("recovered store from checkpoint", "index", meta.Index, "nodes", meta.Nodes)
 		s.log.Info(fmt.Sprintf("restarting member %s in cluster %s at commit index %d", s.id, s.clusterID, found.Hard.GetCommit()))
 	}
 	return s.restore(found, meta)
@@ -174,7 +174,8 @@ func (s *Server) agree(found wal.State, meta snap.Meta) error {
 
 // restore makes the raft node and the member's own state from what was found.
 func (s *Server) restore(found wal.State, meta snap.Meta) error {
-	conf, err := confState(meta)
+	conf := new(raftpb.ConfState)
+	err := proto.Unmarshal(meta.Conf, conf)
 	if err != nil {
 		return fmt.Errorf("%w: %s: raft configuration in the checkpoint: %w", ErrDataDir, s.cfg.checkpointDir(), err)
 	}
@@ -184,9 +185,7 @@ func (s *Server) restore(found wal.State, meta snap.Meta) error {
 	s.clock = newClock(s.store.Clock())
 	s.expiry.look(s.store.NextExpiry())
 	s.clusterChanged()
-	if err := s.seedRequestIDs(); err != nil {
-		return err
-	}
+	s.requestID.Store(firstRequestID())
 	s.node, err = raftnode.New(raftnode.Config{
 		ID:       uint64(s.id),
 		Tick:     s.cfg.Tick,
@@ -208,15 +207,12 @@ func (s *Server) restore(found wal.State, meta snap.Meta) error {
 	return nil
 }
 
-// seedRequestIDs makes the ids of this run differ from those that other runs
-// and members left in the log.
-func (s *Server) seedRequestIDs() error {
+// firstRequestID is random, so that the ids of this run differ from those that
+// other runs and members left in the log.
+func firstRequestID() uint64 {
 	var b [8]byte
-	if _, err := rand.Read(b[:]); err != nil {
-		return err
-	}
-	s.nextID.Store(binary.BigEndian.Uint64(b[:]))
-	return nil
+	rand.Read(b[:]) // never fails: crypto/rand crashes the process instead
+	return binary.BigEndian.Uint64(b[:])
 }
 
 // abandon closes what a failed open had opened.
@@ -224,8 +220,8 @@ func (s *Server) abandon() {
 	if s.wal != nil {
 		s.wal.Close()
 	}
-	if s.files != nil {
-		s.files.Close()
+	if s.snap != nil {
+		s.snap.Close()
 	}
 }
 

@@ -41,7 +41,7 @@ func (s *Server) doInternal(ctx context.Context, op store.Op) (Reply, error) {
 // encode stamps an operation and makes it a log entry under a new request id.
 func (s *Server) encode(op store.Op) (id uint64, data []byte) {
 	op.Now = s.clock.now()
-	id = s.nextID.Add(1)
+	id = s.requestID.Add(1)
 	return id, encodeEntry(id, op)
 }
 

@@ -36,10 +36,10 @@ type Server struct {
 	store *store.Store
 	node  *raftnode.Node
 	wal   *wal.Log
-	files Checkpoints
+	snap  Checkpoints
 	clock clock
 
-	nextID     atomic.Uint64 // last request id handed out
+	requestID  atomic.Uint64 // the last one handed out
 	waiters    *waiters
 	progress   progress
 	expiry     *expiry
@@ -60,22 +60,17 @@ type Server struct {
 // closed when it returns.
 func (s *Server) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
 	var running sync.WaitGroup
-	start := func(name string, f func(context.Context) error) {
+	for _, run := range []func(context.Context) error{
+		s.node.Run, s.apply, s.checkpoints, s.expire, s.space.run, s.announce,
+	} {
 		running.Go(func() {
-			if err := f(ctx); err != nil {
+			if err := run(ctx); err != nil {
 				cancel(err)
-			} else if ctx.Err() == nil {
-				s.log.Debug("service ended", "service", name)
 			}
 		})
 	}
-	start("raft", s.node.Run)
-	start("applier", func(context.Context) error { return s.apply() })
-	start("checkpoints", s.checkpoints)
-	start("expirer", s.expire)
-	start("space", s.space.run)
-	start("announcer", s.announce)
 
 	<-ctx.Done()
 	close(s.stopping)
@@ -93,7 +88,7 @@ func (s *Server) close() {
 	if err := s.wal.Close(); err != nil {
 		s.log.Warn("log not closed cleanly", "error", err)
 	}
-	if err := s.files.Close(); err != nil {
+	if err := s.snap.Close(); err != nil {
 		s.log.Warn("checkpoint not closed cleanly", "error", err)
 	}
 }

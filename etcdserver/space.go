@@ -24,7 +24,7 @@ type space struct {
 	log  *slog.Logger
 
 	left  atomic.Int64 // bytes above min at the last reading, less what was proposed since
-	state atomic.Bool  // true while writes are refused
+	isLow atomic.Bool  // less than min was free at the last reading
 }
 
 func newSpace(cfg Config) *space {
@@ -74,7 +74,7 @@ func (sp *space) read() {
 	}
 	sp.left.Store(int64(free) - int64(sp.min))
 	low := free < sp.min
-	switch was := sp.state.Swap(low); {
+	switch was := sp.isLow.Swap(low); {
 	case low && !was:
 		sp.log.Error("disk nearly full: writes are refused until space returns", "dir", sp.dir, "free", free, "min-free-bytes", sp.min)
 	case was && !low:
@@ -82,5 +82,5 @@ func (sp *space) read() {
 	}
 }
 
-// low tells whether writes are being refused.
-func (sp *space) low() bool { return sp.state.Load() }
+// low tells whether writes are refused until space returns.
+func (sp *space) low() bool { return sp.isLow.Load() }

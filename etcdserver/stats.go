@@ -85,7 +85,7 @@ func (s *Server) Status() Status {
 		ApplyQueueLength: st.Applies,
 		HistoryFirst:     first,
 		HistoryLast:      last,
-		DatabaseBytes:    s.files.Size(),
+		DatabaseBytes:    s.snap.Size(),
 		LogBytes:         s.wal.Bytes(),
 	}
 }
