@@ -2,6 +2,7 @@ package etcdserver
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -70,24 +71,18 @@ func (s *Server) Members() []membership.Member { return s.cluster.Load().Members
 // ClusterVersion is the version all members can speak, "" until it is decided.
 func (s *Server) ClusterVersion() string { return s.cluster.Load().Version() }
 
-// Health is nil when the cluster confirms its leader to this member before ctx
-// ends.
-func (s *Server) Health(ctx context.Context) error {
-	index, err := s.node.ReadIndex(ctx)
-	if err != nil {
-		return fmt.Errorf("no leader confirmed by a quorum: %w", err)
-	}
-	return s.progress.wait(ctx, index)
-}
+// Health is nil when a quorum confirms its leader to this member and the member
+// keeps up with it. It waits no longer than a request may.
+func (s *Server) Health(ctx context.Context) error { return s.confirm(ctx) }
 
 // Ready is nil when the member can serve reads and writes; else the error says
 // what it waits for.
 func (s *Server) Ready() error {
 	switch {
 	case s.node.Status().Leader == 0:
-		return fmt.Errorf("no leader is known")
+		return errors.New("no leader is known")
 	case s.ClusterVersion() == "":
-		return fmt.Errorf("the cluster version is not decided")
+		return errors.New("the cluster version is not decided")
 	case s.space.low():
 		return fmt.Errorf("the disk of %s is nearly full: writes are refused", s.cfg.Dir)
 	}

@@ -2,6 +2,7 @@ package etcdserver
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"etcd2/store"
@@ -12,6 +13,12 @@ type Reply struct {
 	Event     store.Event
 	Index     uint64 // etcd index after the write
 	RaftIndex uint64 // place of the write in the log
+	RaftTerm  uint64
+}
+
+// Position is a place in the raft log, as the X-Raft-* headers show it.
+type Position struct {
+	RaftIndex uint64
 	RaftTerm  uint64
 }
 
@@ -51,30 +58,28 @@ func (s *Server) propose(ctx context.Context, id uint64, data []byte) (Reply, er
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.requestTimeout())
 	defer cancel()
 	ch := s.waiters.register(id)
-	if err := s.node.Propose(ctx, data); err != nil {
-		s.waiters.forget(id)
-		return Reply{}, s.unanswered(ctx, start)
-	}
-	select {
-	case o := <-ch:
-		s.waiters.recycle(ch)
-		observe(s.cfg.Observe.Proposal, time.Since(start))
-		if o.err != nil {
-			return o.reply, o.err
+	if s.node.Propose(ctx, data) == nil {
+		select {
+		case o := <-ch:
+			s.waiters.recycle(ch)
+			observe(s.cfg.Observe.Proposal, time.Since(start))
+			if o.err != nil {
+				return o.reply, o.err
+			}
+			return o.reply, nil
+		case <-ctx.Done():
+		case <-s.stopping:
 		}
-		return o.reply, nil
-	case <-ctx.Done():
-	case <-s.stopping:
 	}
 	s.waiters.forget(id)
+	if f := s.cfg.Observe.Failed; f != nil {
+		f()
+	}
 	return Reply{}, s.unanswered(ctx, start)
 }
 
 // unanswered says why a request got no answer, in the words of etcd 2.3.
 func (s *Server) unanswered(ctx context.Context, start time.Time) *store.Error {
-	if f := s.cfg.Observe.Failed; f != nil {
-		f()
-	}
 	select {
 	case <-s.stopping:
 		return &store.Error{Code: store.RaftInternal, Cause: "etcdserver: server stopped"}
@@ -104,25 +109,23 @@ func (s *Server) Get(path string) (store.View, Position, error) {
 // quorum has confirmed the leader (raft thesis §6.4) and until this member has
 // applied what was committed by then. The error is a *store.Error.
 func (s *Server) QuorumGet(ctx context.Context, path string) (store.View, Position, error) {
+	start := time.Now()
 	if err := s.confirm(ctx); err != nil {
-		return store.View{}, Position{}, err
+		return store.View{}, Position{}, s.unanswered(ctx, start)
 	}
 	return s.Get(path)
 }
 
-// confirm returns once a local read is linearizable.
-func (s *Server) confirm(ctx context.Context) *store.Error {
-	start := time.Now()
+// confirm returns once a local read is linearizable. It waits no longer than a
+// request may.
+func (s *Server) confirm(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.requestTimeout())
 	defer cancel()
 	index, err := s.node.ReadIndex(ctx)
-	if err == nil {
-		err = s.progress.wait(ctx, index)
-	}
 	if err != nil {
-		return s.unanswered(ctx, start)
+		return fmt.Errorf("no leader confirmed by a quorum: %w", err)
 	}
-	return nil
+	return s.progress.wait(ctx, index)
 }
 
 // Watch begins a watch on this member. Position is the place at which it began.

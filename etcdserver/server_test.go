@@ -373,3 +373,17 @@ func TestFailedCheckpointFileStopsTheMember(t *testing.T) {
 		r.stop()
 	})
 }
+
+// A health check of a member without a leader ends, whatever patience the asker has.
+func TestHealthWithoutALeaderEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, err := newBed(t).open() // and not run: it elects nobody
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.close()
+		if err := s.Health(context.Background()); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Health = %v, want the deadline exceeded", err)
+		}
+	})
+}

@@ -6,12 +6,6 @@ import (
 	"sync/atomic"
 )
 
-// Position is a place in the raft log, as the X-Raft-* headers show it.
-type Position struct {
-	RaftIndex uint64
-	RaftTerm  uint64
-}
-
 // progress is how far the applier has come. The applier moves it; readers
 // look at it without a lock and may wait for an index.
 type progress struct {
