@@ -18,6 +18,7 @@ import (
 // serve is one member from its open data directory to its last answer: the only
 // place where all packages meet.
 func serve(ctx context.Context, cfg Config, log *slog.Logger) error {
+	defer paceGC()()
 	l, err := listen(ctx, &cfg, log)
 	if err != nil {
 		return err
