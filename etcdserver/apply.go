@@ -68,7 +68,7 @@ func (s *Server) applyNormal(data []byte, index, term uint64) error {
 	if strings.HasPrefix(op.Path, clusterRoot) {
 		s.clusterChanged()
 	}
-	o := outcome{reply: Reply{Event: ev, Index: s.store.Index(), RaftIndex: index, RaftTerm: term}}
+	o := outcome{reply: Reply{Event: ev, Index: s.store.Index(), Position: Position{index, term}}}
 	if err != nil && !errors.As(err, &o.err) {
 		return err
 	}

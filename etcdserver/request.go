@@ -10,10 +10,9 @@ import (
 
 // Reply is the outcome of a write.
 type Reply struct {
-	Event     store.Event
-	Index     uint64 // etcd index after the write
-	RaftIndex uint64 // place of the write in the log
-	RaftTerm  uint64
+	Event    store.Event
+	Index    uint64 // etcd index after the write
+	Position        // of the write
 }
 
 // Position is a place in the raft log, as the X-Raft-* headers show it.

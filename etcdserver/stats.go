@@ -61,11 +61,11 @@ type FollowerStats struct {
 
 // Latency is a summary of round-trip times in milliseconds.
 type Latency struct {
-	Current           float64 `json:"current"`
-	Average           float64 `json:"average"`
-	StandardDeviation float64 `json:"standardDeviation"`
-	Minimum           float64 `json:"minimum"`
-	Maximum           float64 `json:"maximum"`
+	Current           float64
+	Average           float64
+	StandardDeviation float64
+	Minimum           float64
+	Maximum           float64
 }
 
 // Status does not wait for the log or the disk.

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"time"
 
+	"etcd2/etcdserver"
 	"etcd2/store"
 )
 
@@ -12,11 +13,11 @@ import (
 // on the wire.
 type answer struct {
 	status  int
-	refused bool       // body is an error, and there is no place in the log
-	index   uint64     // X-Etcd-Index
-	pos     Position   // X-Raft-Index and X-Raft-Term
-	body    []byte     // appended to the memory that was handed in
-	dir     store.View // of a directory: its listing is the body; Node is nil otherwise
+	refused bool                // body is an error, and there is no place in the log
+	index   uint64              // X-Etcd-Index
+	pos     etcdserver.Position // X-Raft-Index and X-Raft-Term
+	body    []byte              // appended to the memory that was handed in
+	dir     store.View          // of a directory: its listing is the body; Node is nil otherwise
 }
 
 // answer carries out a request. The body is appended to dst.
@@ -55,7 +56,7 @@ func (h *handler) write(ctx context.Context, q *request, dst []byte) (answer, er
 	a := answer{
 		status: http.StatusOK,
 		index:  reply.Index,
-		pos:    Position{RaftIndex: reply.RaftIndex, RaftTerm: reply.RaftTerm},
+		pos:    reply.Position,
 	}
 	if e.Action == store.Create || e.Action == store.CreateInOrder || e.Action == store.Set && e.Prev == nil {
 		a.status = http.StatusCreated
@@ -72,7 +73,7 @@ func (h *handler) write(ctx context.Context, q *request, dst []byte) (answer, er
 func (h *handler) get(ctx context.Context, q *request, dst []byte) (answer, error) {
 	h.metrics.countRead(q.recursive)
 	var v store.View
-	var pos Position
+	var pos etcdserver.Position
 	var err error
 	if q.kind == agreed {
 		v, pos, err = h.QuorumGet(ctx, q.path)

@@ -32,7 +32,7 @@ func (h *handler) serveVersion(w http.ResponseWriter, _ *http.Request) {
 // in form because clients compare them byte for byte.
 func (h *handler) serveHealth(w http.ResponseWriter, r *http.Request) {
 	if err := h.Health(r.Context()); err != nil {
-		h.cfg.Logger.Warn("health check failed", "err", err)
+		h.cfg.Logger.Warn("health check failed", "error", err)
 		http.Error(w, `{"health": "false"}`, http.StatusServiceUnavailable)
 		return
 	}

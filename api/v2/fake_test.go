@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"etcd2/etcdserver"
 	"etcd2/membership"
 	"etcd2/store"
 )
@@ -36,37 +37,37 @@ func newMember(t testing.TB) *member {
 	return m
 }
 
-func (m *member) Do(_ context.Context, op store.Op) (Reply, error) {
+func (m *member) Do(_ context.Context, op store.Op) (etcdserver.Reply, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.refuses != nil {
-		return Reply{}, m.refuses
+		return etcdserver.Reply{}, m.refuses
 	}
 	m.raft++
 	op.Now = m.Now()
 	e, err := m.tree.Apply(op)
-	return Reply{Event: e, Index: m.tree.Index(), RaftIndex: m.raft, RaftTerm: 2}, err
+	return etcdserver.Reply{Event: e, Index: m.tree.Index(), Position: etcdserver.Position{RaftIndex: m.raft, RaftTerm: 2}}, err
 }
 
-func (m *member) position() Position {
+func (m *member) position() etcdserver.Position {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return Position{RaftIndex: m.raft, RaftTerm: 2}
+	return etcdserver.Position{RaftIndex: m.raft, RaftTerm: 2}
 }
 
-func (m *member) Get(path string) (store.View, Position, error) {
+func (m *member) Get(path string) (store.View, etcdserver.Position, error) {
 	v, err := m.tree.Get(path)
 	return v, m.position(), err
 }
 
-func (m *member) QuorumGet(_ context.Context, path string) (store.View, Position, error) {
+func (m *member) QuorumGet(_ context.Context, path string) (store.View, etcdserver.Position, error) {
 	if m.refuses != nil {
-		return store.View{}, Position{}, m.refuses
+		return store.View{}, etcdserver.Position{}, m.refuses
 	}
 	return m.Get(path)
 }
 
-func (m *member) Watch(path string, o store.WatchOptions) (*store.Watcher, Position, error) {
+func (m *member) Watch(path string, o store.WatchOptions) (*store.Watcher, etcdserver.Position, error) {
 	w, err := m.tree.Watch(path, o)
 	return w, m.position(), err
 }
@@ -87,32 +88,32 @@ func (m *member) Members() []membership.Member {
 
 func (m *member) StoreStats() store.Stats { return m.tree.Stats() }
 
-func (m *member) SelfStats() SelfStats {
+func (m *member) SelfStats() etcdserver.SelfStats {
 	start := time.Date(2026, 11, 20, 21, 0, 0, 500, time.FixedZone("", 3600))
-	return SelfStats{
+	return etcdserver.SelfStats{
 		Name: "n1", ID: 0xce2a822cea30bfca, State: "StateFollower", Start: start,
 		Leader: 0xbf9071f4639c75cc, LeaderSince: start,
-		Received: Traffic{Messages: 7, PerSecond: 1.5, BytesPerSecond: 100},
+		Received: etcdserver.Traffic{Messages: 7, PerSecond: 1.5, BytesPerSecond: 100},
 	}
 }
 
-func (m *member) LeaderStats() (LeaderStats, bool) {
+func (m *member) LeaderStats() (etcdserver.LeaderStats, bool) {
 	if m.follows {
-		return LeaderStats{}, false
+		return etcdserver.LeaderStats{}, false
 	}
-	return LeaderStats{
+	return etcdserver.LeaderStats{
 		Leader: 0xce2a822cea30bfca,
-		Followers: map[membership.ID]FollowerStats{
+		Followers: map[membership.ID]etcdserver.FollowerStats{
 			0xbf9071f4639c75cc: {
-				Latency: Latency{Current: 1, Average: 1.5, StandardDeviation: 0.25, Minimum: 1, Maximum: 2},
+				Latency: etcdserver.Latency{Current: 1, Average: 1.5, StandardDeviation: 0.25, Minimum: 1, Maximum: 2},
 				Fail:    3, Success: 4,
 			},
 		},
 	}, true
 }
 
-func (m *member) Status() Status {
-	return Status{
+func (m *member) Status() etcdserver.Status {
+	return etcdserver.Status{
 		ID: 0xce2a822cea30bfca, Leader: 0xce2a822cea30bfca, Role: "StateLeader",
 		Term: 2, Commit: m.position().RaftIndex, Applied: m.position().RaftIndex,
 		HistoryFirst: 1, HistoryLast: m.tree.Index(),

@@ -16,6 +16,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"etcd2/etcdserver"
 	"etcd2/store"
 )
 
@@ -243,13 +244,13 @@ type slowLog struct {
 	begun, release chan struct{}
 }
 
-func (s *slowLog) Do(ctx context.Context, op store.Op) (Reply, error) {
+func (s *slowLog) Do(ctx context.Context, op store.Op) (etcdserver.Reply, error) {
 	close(s.begun)
 	select {
 	case <-s.release:
 		return s.member.Do(ctx, op)
 	case <-ctx.Done():
-		return Reply{}, ctx.Err()
+		return etcdserver.Reply{}, ctx.Err()
 	}
 }
 

@@ -3,6 +3,7 @@ package v2
 import (
 	"github.com/prometheus/client_golang/prometheus"
 
+	"etcd2/etcdserver"
 	"etcd2/store"
 )
 
@@ -18,7 +19,13 @@ type gauges struct {
 type gauge struct {
 	desc *prometheus.Desc
 	kind prometheus.ValueType
-	read func(*Status, *store.Stats) float64
+	read func(*figures) float64
+}
+
+// figures is the state at one moment.
+type figures struct {
+	etcdserver.Status
+	store.Stats
 }
 
 func newGauges(server Inspector) *gauges {
@@ -27,43 +34,43 @@ func newGauges(server Inspector) *gauges {
 		writes: prometheus.NewDesc("etcd_store_writes_total",
 			"Writes applied to the tree since its beginning, refused ones included.", []string{"action"}, nil),
 	}
-	add := func(kind prometheus.ValueType, name, help string, read func(*Status, *store.Stats) float64) {
+	add := func(kind prometheus.ValueType, name, help string, read func(*figures) float64) {
 		g.all = append(g.all, gauge{prometheus.NewDesc(name, help, nil, nil), kind, read})
 	}
 	now := prometheus.GaugeValue
 	total := prometheus.CounterValue
 	add(total, "etcd_store_expires_total", "Nodes removed because their time was over.",
-		func(_ *Status, s *store.Stats) float64 { return float64(s.ExpireCount) })
+		func(f *figures) float64 { return float64(f.ExpireCount) })
 	add(now, "etcd_store_watchers", "Watches that wait for an event.",
-		func(_ *Status, s *store.Stats) float64 { return float64(s.Watchers) })
+		func(f *figures) float64 { return float64(f.Watchers) })
 	add(now, "etcd_store_history_first_index", "Etcd index of the oldest event that a watch can start from.",
-		func(st *Status, _ *store.Stats) float64 { return float64(st.HistoryFirst) })
+		func(f *figures) float64 { return float64(f.HistoryFirst) })
 	add(now, "etcd_store_history_last_index", "Etcd index of the newest event.",
-		func(st *Status, _ *store.Stats) float64 { return float64(st.HistoryLast) })
+		func(f *figures) float64 { return float64(f.HistoryLast) })
 	add(now, "etcd_server_pending_proposal_total", "Writes that wait for their outcome.",
-		func(st *Status, _ *store.Stats) float64 { return float64(st.PendingProposals) })
+		func(f *figures) float64 { return float64(f.PendingProposals) })
 	add(now, "etcd_server_inbox_length", "Inputs queued before the raft loop.",
-		func(st *Status, _ *store.Stats) float64 { return float64(st.InboxLength) })
+		func(f *figures) float64 { return float64(f.InboxLength) })
 	add(now, "etcd_server_apply_queue_length", "Groups of committed entries queued before the applier.",
-		func(st *Status, _ *store.Stats) float64 { return float64(st.ApplyQueueLength) })
+		func(f *figures) float64 { return float64(f.ApplyQueueLength) })
 	add(now, "etcd_server_has_leader", "1 while this member knows a leader.",
-		func(st *Status, _ *store.Stats) float64 { return oneIf(st.Leader != 0) })
+		func(f *figures) float64 { return oneIf(f.Leader != 0) })
 	add(now, "etcd_server_is_leader", "1 while this member leads.",
-		func(st *Status, _ *store.Stats) float64 { return oneIf(st.Leader != 0 && st.Leader == st.ID) })
+		func(f *figures) float64 { return oneIf(f.Leader != 0 && f.Leader == f.ID) })
 	add(total, "etcd_server_leader_changes_total", "Changes of the leader seen since the start.",
-		func(st *Status, _ *store.Stats) float64 { return float64(st.LeaderChanges) })
+		func(f *figures) float64 { return float64(f.LeaderChanges) })
 	add(now, "etcd_server_raft_term", "Raft term of this member.",
-		func(st *Status, _ *store.Stats) float64 { return float64(st.Term) })
+		func(f *figures) float64 { return float64(f.Term) })
 	add(now, "etcd_server_committed_index", "Last raft index known to be committed.",
-		func(st *Status, _ *store.Stats) float64 { return float64(st.Commit) })
+		func(f *figures) float64 { return float64(f.Commit) })
 	add(now, "etcd_server_applied_index", "Last raft index applied to the tree.",
-		func(st *Status, _ *store.Stats) float64 { return float64(st.Applied) })
+		func(f *figures) float64 { return float64(f.Applied) })
 	add(now, "etcd_checkpoint_db_size_bytes", "Size of the checkpoint file.",
-		func(st *Status, _ *store.Stats) float64 { return float64(st.DatabaseBytes) })
+		func(f *figures) float64 { return float64(f.DatabaseBytes) })
 	add(now, "etcd_wal_size_bytes", "Size of the write-ahead log.",
-		func(st *Status, _ *store.Stats) float64 { return float64(st.LogBytes) })
+		func(f *figures) float64 { return float64(f.LogBytes) })
 	add(now, "etcd_server_file_descriptors_used_total", "Files the process holds open.",
-		func(*Status, *store.Stats) float64 { return float64(openFiles()) })
+		func(*figures) float64 { return float64(openFiles()) })
 	return g
 }
 
@@ -84,17 +91,17 @@ func (g *gauges) Describe(ch chan<- *prometheus.Desc) {
 
 // Collect implements prometheus.Collector.
 func (g *gauges) Collect(ch chan<- prometheus.Metric) {
-	st, stats := g.server.Status(), g.server.StoreStats()
+	f := &figures{g.server.Status(), g.server.StoreStats()}
 	for _, one := range g.all {
-		ch <- prometheus.MustNewConstMetric(one.desc, one.kind, one.read(&st, &stats))
+		ch <- prometheus.MustNewConstMetric(one.desc, one.kind, one.read(f))
 	}
 	for action, n := range map[store.Action]uint64{
-		store.Set:              stats.SetsSuccess + stats.SetsFail,
-		store.Create:           stats.CreateSuccess + stats.CreateFail,
-		store.Update:           stats.UpdateSuccess + stats.UpdateFail,
-		store.CompareAndSwap:   stats.CompareAndSwapSuccess + stats.CompareAndSwapFail,
-		store.Delete:           stats.DeleteSuccess + stats.DeleteFail,
-		store.CompareAndDelete: stats.CompareAndDeleteSuccess + stats.CompareAndDeleteFail,
+		store.Set:              f.SetsSuccess + f.SetsFail,
+		store.Create:           f.CreateSuccess + f.CreateFail,
+		store.Update:           f.UpdateSuccess + f.UpdateFail,
+		store.CompareAndSwap:   f.CompareAndSwapSuccess + f.CompareAndSwapFail,
+		store.Delete:           f.DeleteSuccess + f.DeleteFail,
+		store.CompareAndDelete: f.CompareAndDeleteSuccess + f.CompareAndDeleteFail,
 	} {
 		ch <- prometheus.MustNewConstMetric(g.writes, prometheus.CounterValue, float64(n), action.String())
 	}

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"etcd2/etcdserver"
 	"etcd2/store"
 )
 
@@ -143,7 +144,7 @@ func (h *handler) setRefusal(header http.Header, index uint64) {
 }
 
 // setIndexes sets the headers of a success. The three numbers share their memory.
-func (h *handler) setIndexes(header http.Header, index uint64, pos Position) {
+func (h *handler) setIndexes(header http.Header, index uint64, pos etcdserver.Position) {
 	var b [60]byte
 	digits := strconv.AppendUint(b[:0], index, 10)
 	i := len(digits)

@@ -169,12 +169,12 @@ func (h *handler) metricsPage() http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		families, err := registry.Gather()
 		if err != nil {
-			h.cfg.Logger.Warn("metrics are incomplete", "err", err)
+			h.cfg.Logger.Warn("metrics are incomplete", "error", err)
 		}
 		var page bytes.Buffer
 		for _, f := range families {
 			if _, err := expfmt.MetricFamilyToText(&page, f); err != nil {
-				h.cfg.Logger.Warn("metric left out", "name", f.GetName(), "err", err)
+				h.cfg.Logger.Warn("metric left out", "name", f.GetName(), "error", err)
 			}
 		}
 		w.Header().Set("Content-Type", "text/plain; version=0.0.4")

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"etcd2/etcdserver"
 	"etcd2/store"
 )
 
@@ -79,9 +80,9 @@ type pathRecorder struct {
 	paths []string
 }
 
-func (p *pathRecorder) Get(path string) (store.View, Position, error) {
+func (p *pathRecorder) Get(path string) (store.View, etcdserver.Position, error) {
 	p.paths = append(p.paths, path)
-	return store.View{}, Position{}, &store.Error{Code: store.KeyNotFound}
+	return store.View{}, etcdserver.Position{}, &store.Error{Code: store.KeyNotFound}
 }
 
 func checkInside(t *testing.T, target string, paths []string) {

@@ -21,13 +21,13 @@ type Server interface {
 type Keys interface {
 	// Do carries one write through the log. It stamps op.Now itself and bounds
 	// the wait.
-	Do(ctx context.Context, op store.Op) (Reply, error)
+	Do(ctx context.Context, op store.Op) (etcdserver.Reply, error)
 	// Get reads the tree of this member.
-	Get(path string) (store.View, Position, error)
+	Get(path string) (store.View, etcdserver.Position, error)
 	// QuorumGet reads what a quorum agrees on. It bounds the wait.
-	QuorumGet(ctx context.Context, path string) (store.View, Position, error)
+	QuorumGet(ctx context.Context, path string) (store.View, etcdserver.Position, error)
 	// Watch begins a watch on this member.
-	Watch(path string, o store.WatchOptions) (*store.Watcher, Position, error)
+	Watch(path string, o store.WatchOptions) (*store.Watcher, etcdserver.Position, error)
 	// Now is the cluster's time in Unix nanoseconds; TTLs shown by a read count
 	// from here.
 	Now() int64
@@ -50,21 +50,9 @@ type Cluster interface {
 // Inspector hands out figures about the member. None of its methods may wait for
 // the log or the disk.
 type Inspector interface {
-	SelfStats() SelfStats
+	SelfStats() etcdserver.SelfStats
 	// LeaderStats is false on every member but the leader.
-	LeaderStats() (LeaderStats, bool)
+	LeaderStats() (etcdserver.LeaderStats, bool)
 	StoreStats() store.Stats
-	Status() Status
+	Status() etcdserver.Status
 }
-
-// What a member answers with, in its own types.
-type (
-	Reply         = etcdserver.Reply
-	Position      = etcdserver.Position
-	Status        = etcdserver.Status
-	SelfStats     = etcdserver.SelfStats
-	Traffic       = etcdserver.Traffic
-	LeaderStats   = etcdserver.LeaderStats
-	FollowerStats = etcdserver.FollowerStats
-	Latency       = etcdserver.Latency
-)

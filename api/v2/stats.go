@@ -35,8 +35,17 @@ type leaderJSON struct {
 }
 
 type followerJSON struct {
-	Latency Latency    `json:"latency"`
-	Counts  countsJSON `json:"counts"`
+	Latency latencyJSON `json:"latency"`
+	Counts  countsJSON  `json:"counts"`
+}
+
+// latencyJSON is in milliseconds.
+type latencyJSON struct {
+	Current           float64 `json:"current"`
+	Average           float64 `json:"average"`
+	StandardDeviation float64 `json:"standardDeviation"`
+	Minimum           float64 `json:"minimum"`
+	Maximum           float64 `json:"maximum"`
 }
 
 type countsJSON struct {
@@ -73,7 +82,7 @@ func (h *handler) serveLeaderStats(w http.ResponseWriter, _ *http.Request) {
 	}
 	out := leaderJSON{Leader: s.Leader.String(), Followers: make(map[string]followerJSON, len(s.Followers))}
 	for id, f := range s.Followers {
-		out.Followers[id.String()] = followerJSON{f.Latency, countsJSON{f.Fail, f.Success}}
+		out.Followers[id.String()] = followerJSON{latencyJSON(f.Latency), countsJSON{f.Fail, f.Success}}
 	}
 	sendJSON(w, out)
 }
