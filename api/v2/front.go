@@ -31,12 +31,11 @@ type Front struct {
 // stopGrace is how long requests under way may take once Run is to end.
 const stopGrace = time.Second
 
-// NewFront returns a front for a Handler of this package and the server that
-// takes what it leaves. The server must serve the same handler and nothing else;
-// Front closes it.
-func NewFront(srv *http.Server, h http.Handler) *Front {
+// NewFront returns a front for a server that has a Handler of this package. The
+// server takes what the front leaves, nothing else, and is closed by it.
+func NewFront(srv *http.Server) *Front {
 	f := &Front{
-		h: h.(*handler), http: srv, rest: newHandover(),
+		h: srv.Handler.(*handler), http: srv, rest: newHandover(),
 		conns: make(map[net.Conn]bool),
 	}
 	f.ctx, f.stop = context.WithCancel(context.Background())

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"regexp"
@@ -91,7 +92,7 @@ func talk(t *testing.T, front bool, pieces []string) (answer string, leaves bool
 		seed(fmt.Sprintf("/long/%d", i), strings.Repeat("v", chunkBytes))
 	}
 	h := Handler(m, Config{})
-	srv := NewHTTPServer(h, ServerConfig{})
+	srv := NewHTTPServer(h, slog.New(slog.DiscardHandler))
 	var left atomic.Bool
 	srv.ConnState = func(net.Conn, http.ConnState) { left.Store(true) }
 	lis := newPipeListener()
@@ -99,7 +100,7 @@ func talk(t *testing.T, front bool, pieces []string) (answer string, leaves bool
 	done := make(chan error, 1) // one result
 	go func() {
 		if front {
-			done <- NewFront(srv, h).Run(ctx, lis)
+			done <- NewFront(srv).Run(ctx, lis)
 			return
 		}
 		context.AfterFunc(ctx, func() { srv.Close() })
@@ -265,7 +266,7 @@ func TestFrontFinishesWhatIsUnderWay(t *testing.T) {
 				lis := newPipeListener()
 				ctx, stop := context.WithCancel(t.Context())
 				done := make(chan error, 1) // one result
-				go func() { done <- NewFront(NewHTTPServer(h, ServerConfig{}), h).Run(ctx, lis) }()
+				go func() { done <- NewFront(NewHTTPServer(h, slog.New(slog.DiscardHandler))).Run(ctx, lis) }()
 				idle, err := lis.Dial(ctx, "", "")
 				if err != nil {
 					t.Fatal(err)

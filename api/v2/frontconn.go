@@ -52,7 +52,7 @@ func (c *frontConn) serve() net.Conn {
 	for {
 		if len(c.buf) == 0 {
 			c.buf = room[:0] // a long body may have been read elsewhere
-			if c.fill(c.http.IdleTimeout) != nil {
+			if c.fill(idleTimeout) != nil {
 				return nil
 			}
 		}

@@ -5,31 +5,18 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"testing"
 )
 
 // pipeListener is a network inside one test bubble.
-type pipeListener struct {
-	conns  chan net.Conn // no buffer: a dial meets an accept
-	closed chan struct{}
-}
+type pipeListener struct{ *handover }
 
-func newPipeListener() *pipeListener {
-	return &pipeListener{conns: make(chan net.Conn), closed: make(chan struct{})}
-}
+func newPipeListener() pipeListener { return pipeListener{newHandover()} }
 
-func (l *pipeListener) Accept() (net.Conn, error) {
-	select {
-	case c := <-l.conns:
-		return c, nil
-	case <-l.closed:
-		return nil, net.ErrClosed
-	}
-}
-
-func (l *pipeListener) Dial(ctx context.Context, _, _ string) (net.Conn, error) {
+func (l pipeListener) Dial(ctx context.Context, _, _ string) (net.Conn, error) {
 	client, server := net.Pipe()
 	select {
 	case l.conns <- server:
@@ -41,23 +28,11 @@ func (l *pipeListener) Dial(ctx context.Context, _, _ string) (net.Conn, error) 
 	}
 }
 
-func (l *pipeListener) Close() error {
-	close(l.closed)
-	return nil
-}
-
-func (l *pipeListener) Addr() net.Addr { return pipeAddr{} }
-
-type pipeAddr struct{}
-
-func (pipeAddr) Network() string { return "pipe" }
-func (pipeAddr) String() string  { return "pipe" }
-
 // site is a running server and a client of it, inside a bubble.
 type site struct {
 	*member
 	t      *testing.T
-	lis    *pipeListener
+	lis    pipeListener
 	stop   context.CancelFunc // cuts the watches
 	client *http.Client
 }
@@ -71,7 +46,7 @@ func newSite(t *testing.T, m *member, cfg Config) *site {
 	h := Handler(m, cfg)
 	serving, cut := context.WithCancel(context.Background())
 	served := make(chan error, 1) // one result
-	go func() { served <- NewFront(NewHTTPServer(h, ServerConfig{}), h).Run(serving, s.lis) }()
+	go func() { served <- NewFront(NewHTTPServer(h, slog.New(slog.DiscardHandler))).Run(serving, s.lis) }()
 	transport := &http.Transport{DialContext: s.lis.Dial}
 	s.client = &http.Client{
 		Transport:     transport,

@@ -56,7 +56,7 @@ func serveClients(ctx context.Context, cfg *Config, member *etcdserver.Server, m
 		Logger:   log.With(pkgKey, "api"),
 	})
 	awaitAnnounced(ctx, member, cfg.Election)
-	return v2.NewFront(newHTTPServer(h, log), h).Run(ctx, on...)
+	return v2.NewFront(newHTTPServer(h, log)).Run(ctx, on...)
 }
 
 // memberConfig is the part of the configuration that the member itself needs.
@@ -123,7 +123,7 @@ func serveHTTP(ctx context.Context, h http.Handler, on []net.Listener, log *slog
 }
 
 func newHTTPServer(h http.Handler, log *slog.Logger) *http.Server {
-	return v2.NewHTTPServer(h, v2.ServerConfig{Logger: log.With(pkgKey, "http")})
+	return v2.NewHTTPServer(h, log.With(pkgKey, "http"))
 }
 
 // service runs until its context ends or it fails.
