@@ -13,6 +13,8 @@ import (
 	"etcd2/wal"
 )
 
+// A full disk is met before anything is written, so the log stays as it was and
+// goes on when there is room again.
 func TestFullDisk(t *testing.T) {
 	d := newDisk()
 	cfg := smallConfig(d)
@@ -22,22 +24,30 @@ func TestFullDisk(t *testing.T) {
 	}
 	d.SetFull(1000)
 	big := []*raftpb.Entry{entry(1, 1, raftpb.EntryNormal, make([]byte, 5000))}
-	if err := l.Save(nil, big); !errors.Is(err, syscall.ENOSPC) {
-		t.Fatalf("Save on a full disk: error = %v, want ENOSPC", err)
-	}
-	d.SetFull(-1)
-	if err := l.Save(hard(2, 1, 0), nil); !errors.Is(err, syscall.ENOSPC) {
-		t.Fatalf("Save after a failed one: error = %v, want the first failure", err)
+	for range 2 {
+		if err := l.Save(hard(1, 1, 1), big); !errors.Is(err, wal.ErrFull) || !errors.Is(err, syscall.ENOSPC) {
+			t.Fatalf("Save on a full disk: error = %v, want ErrFull and ENOSPC", err)
+		}
 	}
 	if err := l.Close(); err != nil {
 		t.Fatalf("Close: %v", err)
 	}
 	l, st := mustOpen(t, cfg)
-	if st.Hard.GetTerm() != 1 || len(st.Entries) != 0 {
-		t.Errorf("reopened as %s, want term 1 and no entries", describe(st))
+	if st.Hard.GetTerm() != 1 || st.Hard.GetCommit() != 0 || len(st.Entries) != 0 {
+		t.Errorf("reopened as %s, want term 1, commit 0 and no entries", describe(st))
 	}
-	if err := l.Save(nil, big); err != nil {
+	if err := l.Save(hard(1, 1, 1), big); !errors.Is(err, wal.ErrFull) {
+		t.Fatalf("Save on a disk that is still full: error = %v, want ErrFull", err)
+	}
+	d.SetFull(-1)
+	if err := l.Save(hard(1, 1, 1), big); err != nil {
 		t.Errorf("Save with room again: %v", err)
+	}
+	if err := l.Close(); err != nil {
+		t.Fatalf("Close: %v", err)
+	}
+	if _, st = mustOpen(t, cfg); len(st.Entries) != 1 || st.Hard.GetCommit() != 1 {
+		t.Errorf("reopened as %s, want one entry, committed", describe(st))
 	}
 }
 

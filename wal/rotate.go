@@ -13,11 +13,15 @@ import (
 func (l *Log) rotate(next header) error {
 	next.seq, next.group, next.before = l.head.seq+1, l.tail.group+1, l.tail.sum
 	next.metadata = l.metadata
+	sealed := l.encode(appendSeal(nil, next.seq))
+	// From the moment the successor has its name, a full disk would be in the way.
+	if err := l.reserve(sealed.off); err != nil {
+		return err
+	}
 	file, err := l.makeSegment(&next)
 	if err != nil {
 		return err
 	}
-	sealed := l.encode(appendSeal(nil, next.seq))
 	if err := l.put(sealed); err != nil {
 		return errors.Join(err, file.Close())
 	}

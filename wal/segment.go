@@ -158,21 +158,30 @@ func (l *Log) enter(h header, f disk.File) {
 }
 
 // makeFile writes a new file under an unfinished name, makes it durable and then
-// gives it its name. It is closed before that: Windows renames no open file.
+// gives it its name. It is closed before that: Windows renames no open file. Only
+// until it has its name can a full disk leave the log as it was.
 func (l *Log) makeFile(name string, content []byte) error {
 	part := l.path(strings.TrimSuffix(name, suffix) + unfinished)
 	f, err := l.cfg.FS.OpenFile(part, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
-		return err
+		return full(err)
 	}
 	err = fill(f, content)
 	if err := errors.Join(err, f.Close()); err != nil {
-		return err
+		return full(err)
 	}
 	if err := l.cfg.FS.Rename(part, l.path(name)); err != nil {
-		return err
+		return full(err)
 	}
 	return l.cfg.FS.SyncDir(l.cfg.Dir)
+}
+
+// full marks an error that came from a full disk, and no other, as ErrFull.
+func full(err error) error {
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		return fmt.Errorf("%w: %w", ErrFull, err)
+	}
+	return err
 }
 
 func fill(f disk.File, content []byte) error {
@@ -184,17 +193,19 @@ func fill(f disk.File, content []byte) error {
 
 // reserve preallocates room up to end and beyond, in doubling steps up to the
 // segment size, so that a sync seldom has to record a new file size. A disk too
-// full for that may still hold the group itself; if not, the write will say so.
+// full for that may still hold the group itself.
 func (l *Log) reserve(end int64) error {
 	if end <= l.size {
 		return nil
 	}
 	room := max(firstRoom, 2*l.size)
 	room = max(end, min(room, l.cfg.SegmentBytes))
-	if err := l.file.Allocate(room); err != nil {
-		if errors.Is(err, syscall.ENOSPC) {
-			return nil
-		}
+	err := full(l.file.Allocate(room))
+	if errors.Is(err, ErrFull) && end < room {
+		room = end
+		err = full(l.file.Allocate(room))
+	}
+	if err != nil {
 		return fmt.Errorf("wal: cannot reserve room in %s: %w", l.path(l.head.name()), err)
 	}
 	l.size = room

@@ -93,6 +93,7 @@ type story struct {
 	log  *wal.Log
 	is   model
 	may  []model // what a failed call may have left
+	full int     // times that the disk was full
 }
 
 func newStory(t *testing.T, seed uint64) *story {
@@ -119,6 +120,8 @@ func (s *story) step() error {
 		s.disk.FailWrite(1 + s.rng.IntN(4))
 	case n < 86:
 		s.disk.SetFull(s.rng.Int64N(4000))
+	case n < 88:
+		s.disk.SetFull(-1)
 	case n < 92:
 		s.disk.Kill()
 		return s.open()
@@ -181,7 +184,12 @@ func (s *story) save() error {
 	if term != m.term || vote != m.vote || commit != m.commit {
 		hs = hard(term, vote, commit)
 	}
-	s.did(s.log.Save(hs, es), m.saved(term, vote, commit, es))
+	err := s.log.Save(hs, es)
+	if errors.Is(err, wal.ErrFull) {
+		s.full++ // nothing has happened, and the story goes on
+		return nil
+	}
+	s.did(err, m.saved(term, vote, commit, es))
 	return nil
 }
 
@@ -243,6 +251,7 @@ func TestStories(t *testing.T) {
 	if testing.Short() {
 		seeds = 300
 	}
+	full := 0
 	for seed := range seeds {
 		s := newStory(t, seed)
 		for i := range 80 {
@@ -250,5 +259,9 @@ func TestStories(t *testing.T) {
 				t.Fatalf("seed %d, step %d: %v", seed, i, err)
 			}
 		}
+		full += s.full
+	}
+	if full == 0 {
+		t.Error("no story met a full disk")
 	}
 }

@@ -9,7 +9,7 @@
 //
 // One goroutine appends (Save, Restart, Close). When Save returns nil, its
 // entries, term and vote are durable; after it has failed once, it fails for
-// ever. Release, Bytes and Segments may be called from any goroutine.
+// ever, but for ErrFull, which leaves the log as it was. Release, Bytes and Segments may be called from any goroutine.
 package wal
 
 import (
@@ -34,6 +34,7 @@ var (
 	ErrCorrupt = errors.New("wal: log is damaged")
 	ErrVersion = errors.New("wal: log was written by a newer version")
 	ErrClosed  = errors.New("wal: log is closed")
+	ErrFull    = errors.New("wal: no room for the log")
 )
 
 // Config says where a log lives. A zero field takes the default named beside it.
@@ -179,6 +180,9 @@ func takeLock(cfg Config) (io.Closer, error) {
 // A commit index that moved on its own costs no write: raft can do without it,
 // so it is kept until the next group or Close. After a crash the commit index may
 // therefore be older than the newest checkpoint; the caller takes the larger.
+//
+// Where the file system reserves room, a full disk is met before anything is
+// written: the error is then ErrFull, and Save may be called again.
 func (l *Log) Save(hs *raftpb.HardState, entries []*raftpb.Entry) error {
 	if l.failed != nil {
 		return l.failed
@@ -186,6 +190,7 @@ func (l *Log) Save(hs *raftpb.HardState, entries []*raftpb.Entry) error {
 	if err := l.fits(entries); err != nil {
 		return err
 	}
+	before := l.hard
 	if h := fromRaft(hs); h != (hardState{}) {
 		l.hard = h
 	}
@@ -200,6 +205,10 @@ func (l *Log) Save(hs *raftpb.HardState, entries []*raftpb.Entry) error {
 		l.payload = appendEntry(l.payload, e)
 	}
 	if err := l.write(); err != nil {
+		if errors.Is(err, ErrFull) {
+			l.hard = before // its commit index may need these entries
+			return err
+		}
 		return l.fail(err)
 	}
 	if n := len(entries); n > 0 {
