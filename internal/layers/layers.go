@@ -63,7 +63,7 @@ var places = map[string]place{
 
 // testOnly are packages for tests, and all packages below them. They may import
 // anything and production code imports none of them.
-var testOnly = []string{"internal/sim", "internal/layers", "internal/disk/disktest", "wal/waltest", "snap/snaptest", "test"}
+var testOnly = []string{"internal/sim", "internal/layers", "snap/snaptest", "test"}
 
 // withoutRaft are packages whose programs must stay free of raft, however deep.
 var withoutRaft = []string{"store", "membership", "auth", "proxy", "etcdctl", "cmd/etcdctl"}

@@ -144,12 +144,6 @@ func (m *Member) Begin() error {
 	return nil
 }
 
-// Pid returns the process id of the running member.
-func (m *Member) Pid() int { return m.cmd.Process.Pid }
-
-// Ended returns a channel that is closed when the process has ended.
-func (m *Member) Ended() <-chan struct{} { return m.done }
-
 // Signal sends a signal to the process.
 func (m *Member) Signal(s os.Signal) error { return m.cmd.Process.Signal(s) }
 
