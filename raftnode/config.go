@@ -53,9 +53,6 @@ type Config struct {
 	MaxQueued      int // 16384
 	MaxQueuedBytes int // 64 MiB
 
-	// OnSave, when set, is told how long each durable write of the log took and
-	// what it held. It is called by the goroutine that writes and must be quick.
-	OnSave func(took time.Duration, entries int, bytes int)
 	// OnCommit, when set, is told how long each group of entries took from being
 	// handed to the log until a quorum had it. It is called by the loop and must
 	// not block.

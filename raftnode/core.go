@@ -116,7 +116,7 @@ func NewCore(cfg Config, st State, log Log) (*Core, *Writer, error) {
 		reads:   newRounds(cfg.Election),
 	}
 	c.setConf(mem.snapshot.GetConfState())
-	w := &Writer{log: log, mem: mem, onSave: cfg.OnSave, saved: mem.hard}
+	w := &Writer{log: log, mem: mem, saved: mem.hard}
 	return c, w, nil
 }
 

@@ -16,6 +16,7 @@ type slowLog struct {
 	mu   sync.Mutex // guards the fields below
 	log  recordLog
 	took time.Duration
+	slow int // saves of entries that took time
 }
 
 func (l *slowLog) Save(hard *raftpb.HardState, entries []*raftpb.Entry) error {
@@ -27,6 +28,9 @@ func (l *slowLog) Save(hard *raftpb.HardState, entries []*raftpb.Entry) error {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if took > 0 && len(entries) > 0 {
+		l.slow++
+	}
 	return l.log.Save(hard, entries)
 }
 

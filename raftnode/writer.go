@@ -2,7 +2,6 @@ package raftnode
 
 import (
 	"fmt"
-	"time"
 
 	"go.etcd.io/raft/v3/raftpb"
 )
@@ -10,10 +9,9 @@ import (
 // Writer makes a Core's appends durable. It may run on a goroutine of its own,
 // one at a time; appends reach it in the order in which Work gave them.
 type Writer struct {
-	log    Log
-	mem    *storage
-	onSave func(took time.Duration, entries int, bytes int)
-	saved  *raftpb.HardState // the last the log was given
+	log   Log
+	mem   *storage
+	saved *raftpb.HardState // the last the log was given
 }
 
 // Save makes appends without snapshot durable in one write and returns the
@@ -79,25 +77,11 @@ func (w *Writer) Install(a Append) (responses []*raftpb.Message, err error) {
 }
 
 func (w *Writer) write(hard *raftpb.HardState, entries []*raftpb.Entry) error {
-	// The log keeps a commit index that moved alone for the next write. That is
-	// quick, and of no interest to who watches the disk.
-	timed := w.onSave != nil && (len(entries) > 0 || hard.GetTerm() != w.saved.GetTerm() || hard.GetVote() != w.saved.GetVote())
-	var start time.Time
-	if timed {
-		start = time.Now()
-	}
 	if err := w.log.Save(hard, entries); err != nil {
 		return fmt.Errorf("raftnode: save the log: %w", err)
 	}
 	if hard != nil {
 		w.saved = hard
-	}
-	if timed {
-		bytes := 0
-		for _, e := range entries {
-			bytes += len(e.GetData())
-		}
-		w.onSave(time.Since(start), len(entries), bytes)
 	}
 	return nil
 }
