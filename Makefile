@@ -1,5 +1,5 @@
-# Every target works in a fresh clone with Go and make alone. docs/testing.md tells
-# what the test targets do.
+# Every target works in a fresh clone with Go and make; release wants GNU tar too.
+# docs/testing.md tells what the test targets do.
 
 GO       ?= go
 BIN      ?= bin
@@ -113,7 +113,7 @@ release: ## archives for all platforms and their checksums in dist/
 			CGO_ENABLED=0 GOOS=$$os GOARCH=$$arch $(GO) build -trimpath -ldflags '-s -w' -o $(DIST)/$$name/$$c$$ext ./cmd/$$c || exit 1; \
 		done; \
 		cp LICENSE README.md CHANGELOG.md $(DIST)/$$name/; \
-		tar -C $(DIST) --sort=name --owner=0 --group=0 --numeric-owner -czf $(DIST)/$$name.tar.gz $$name || exit 1; \
+		tar -C $(DIST) --sort=name --mtime=@$$(git log -1 --format=%ct) --owner=0 --group=0 --numeric-owner -czf $(DIST)/$$name.tar.gz $$name || exit 1; \
 		rm -r $(DIST)/$$name; \
 	done
 	@cd $(DIST) && sha256sum *.tar.gz > SHA256SUMS
