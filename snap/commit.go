@@ -10,7 +10,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"time"
 
 	"etcd2/store"
 
@@ -42,13 +41,11 @@ func (s *Store) Commit(d store.Delta, m Meta) error {
 	if !s.loaded {
 		return ErrNotLoaded
 	}
-	began := time.Now()
 	if s.pending != nil {
 		d = merge(*s.pending, d)
 	}
 	s.pending = &d
-	done, err := s.write(d, m)
-	if err != nil {
+	if err := s.write(d, m); err != nil {
 		err = fmt.Errorf("snap: cannot commit the checkpoint at index %d: %w", m.Index, err)
 		if !retryable(err) {
 			return s.fail(err)
@@ -56,9 +53,6 @@ func (s *Store) Commit(d store.Delta, m Meta) error {
 		return err
 	}
 	s.pending = nil
-	if done.Took = time.Since(began); s.cfg.OnCommit != nil {
-		s.cfg.OnCommit(done)
-	}
 	return nil
 }
 
@@ -91,9 +85,9 @@ func retryable(err error) bool {
 }
 
 // write runs the transaction.
-func (s *Store) write(d store.Delta, m Meta) (done Progress, err error) {
+func (s *Store) write(d store.Delta, m Meta) error {
 	var tx *bolt.Tx
-	err = guard(s.path(), func() error {
+	err := guard(s.path(), func() error {
 		var err error
 		if tx, err = s.gen.db.Begin(true); err != nil {
 			return err
@@ -105,7 +99,6 @@ func (s *Store) write(d store.Delta, m Meta) (done Progress, err error) {
 		if err := w.write(d, m); err != nil {
 			return err
 		}
-		done = w.done
 		return tx.Commit()
 	})
 	switch {
@@ -114,7 +107,7 @@ func (s *Store) write(d store.Delta, m Meta) (done Progress, err error) {
 	case err != nil && tx != nil:
 		_ = tx.Rollback() // does nothing after a Commit that failed
 	}
-	return done, err
+	return err
 }
 
 // writer carries one delta into one transaction.
@@ -123,7 +116,6 @@ type writer struct {
 	file string
 	head *head
 	buf  []byte // values are built here; bbolt refers to them until the commit
-	done Progress
 }
 
 func newWriter(tx *bolt.Tx, file string, d store.Delta) (*writer, error) {
@@ -190,7 +182,6 @@ func (w *writer) nodes(dirty map[string]*store.Node) error {
 		keys = store.AppendKey(keys, path)
 		short = append(short, change{keys[at:len(keys):len(keys)], n})
 	}
-	w.done.Nodes = len(dirty)
 	if err := w.apply(nodesBucket, short); err != nil {
 		return err
 	}
@@ -238,7 +229,6 @@ func (w *writer) events(d store.Delta) error {
 			return err
 		}
 	}
-	w.done.Events += len(gone)
 	for _, run := range d.Events {
 		for i := range run {
 			if run[i].Index() < d.HistoryFirst {
@@ -253,7 +243,6 @@ func (w *writer) events(d store.Delta) error {
 			if err := w.put(b, eventsBucket, key, at); err != nil {
 				return err
 			}
-			w.done.Events++
 		}
 	}
 	return nil
@@ -310,6 +299,5 @@ func (w *writer) put(b *bolt.Bucket, bucket string, key []byte, at int) error {
 	value := w.buf[at:len(w.buf):len(w.buf)]
 	seal(bucket, key, value)
 	w.head.tally(bucket).add(key, value)
-	w.done.Bytes += int64(len(value))
 	return b.Put(key, value)
 }

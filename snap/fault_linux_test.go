@@ -94,7 +94,7 @@ func TestRefusedWrites(t *testing.T) {
 		if err != nil {
 			t.Fatalf("the file after the refused commit: %v", err)
 		}
-		onDisk, h, _, err := im.load(smallHistory)
+		onDisk, h, err := im.load(smallHistory)
 		im.close()
 		if err != nil || h.Index != 1 || dumpOf(t, onDisk) != before {
 			t.Fatalf("after the refused commit the file holds %+v, %v; want what it held before", h, err)

@@ -35,7 +35,7 @@ func FuzzLoad(f *testing.F) {
 		}
 		im, err := newImage(bytes.NewReader(file), int64(len(file)), "image")
 		if err == nil {
-			_, _, _, err = im.load(smallHistory)
+			_, _, err = im.load(smallHistory)
 		}
 		if err == nil {
 			staysUsable(t, file)

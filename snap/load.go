@@ -3,7 +3,6 @@ package snap
 import (
 	"errors"
 	"fmt"
-	"time"
 
 	"etcd2/store"
 )
@@ -19,13 +18,12 @@ func (s *Store) Load(cfg store.Config) (*store.Store, Meta, error) {
 	if err := s.usable(); err != nil {
 		return nil, Meta{}, err
 	}
-	began := time.Now()
 	im, err := openImage(s.path())
 	if err != nil {
 		return nil, Meta{}, err
 	}
 	defer im.close()
-	st, h, done, err := im.load(cfg)
+	st, h, err := im.load(cfg)
 	if err != nil {
 		return nil, Meta{}, err
 	}
@@ -33,9 +31,6 @@ func (s *Store) Load(cfg store.Config) (*store.Store, Meta, error) {
 		return nil, Meta{}, err
 	}
 	s.loaded, s.pending = true, nil
-	if done.Took = time.Since(began); s.cfg.OnLoad != nil {
-		s.cfg.OnLoad(done)
-	}
 	return st, h.meta(), nil
 }
 
@@ -117,7 +112,7 @@ func (sc *scanner) run(im *image) {
 
 // load checks the image and builds its store. Reading and checking take one
 // core, decoding and building another.
-func (im *image) load(cfg store.Config) (*store.Store, *head, Progress, error) {
+func (im *image) load(cfg store.Config) (*store.Store, *head, error) {
 	sc := &scanner{
 		full:  make(chan *batch, batchCount+1),
 		empty: make(chan *batch, batchCount),
@@ -128,13 +123,12 @@ func (im *image) load(cfg store.Config) (*store.Store, *head, Progress, error) {
 	}
 	go sc.run(im)
 	l := store.NewLoader(cfg)
-	var done Progress
 	var failed error
 	for b := range sc.full {
 		if failed != nil {
 			continue
 		}
-		if failed = im.build(l, b, &done); failed != nil {
+		if failed = im.build(l, b); failed != nil {
 			close(sc.stop)
 			continue
 		}
@@ -145,43 +139,40 @@ func (im *image) load(cfg store.Config) (*store.Store, *head, Progress, error) {
 		}
 	}
 	if sc.err != nil && !errors.Is(sc.err, errStopped) {
-		return nil, nil, Progress{}, sc.err
+		return nil, nil, sc.err
 	}
 	if failed != nil {
-		return nil, nil, Progress{}, failed
+		return nil, nil, failed
 	}
 	st, err := im.finish(l, sc.head, cfg)
-	return st, sc.head, done, err
+	return st, sc.head, err
 }
 
 // build decodes a batch into the store.
-func (im *image) build(l *store.Loader, b *batch, done *Progress) error {
+func (im *image) build(l *store.Loader, b *batch) error {
 	from := 0
 	for i, end := range b.ends {
 		payload := b.data[from:end]
 		from = end
-		if err := im.buildOne(l, b.kinds[i], payload, done); err != nil {
+		if err := im.buildOne(l, b.kinds[i], payload); err != nil {
 			return im.corrupt("a record with a good checksum cannot be used: %v", err)
 		}
 	}
-	done.Bytes += int64(len(b.data))
 	return nil
 }
 
-func (im *image) buildOne(l *store.Loader, kind recordKind, payload []byte, done *Progress) error {
+func (im *image) buildOne(l *store.Loader, kind recordKind, payload []byte) error {
 	if kind == nodeRecord {
 		n, err := store.ParseNode(payload)
 		if err != nil {
 			return err
 		}
-		done.Nodes++
 		return l.Node(n)
 	}
 	e, err := store.ParseEvent(payload)
 	if err != nil {
 		return err
 	}
-	done.Events++
 	return l.Event(e)
 }
 

@@ -175,7 +175,7 @@ func (s *Store) retire(g *generation) error {
 	}
 	s.retired.Go(func() {
 		if err := g.close(); err != nil {
-			s.cfg.Logger.Warn("replaced checkpoint not closed", "err", err)
+			s.cfg.Logger.Warn("replaced checkpoint not closed", "error", err)
 		}
 	})
 	return nil

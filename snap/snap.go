@@ -35,6 +35,7 @@ import (
 	"etcd2/store"
 
 	bolt "go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
 )
 
 // Errors a caller can act on.
@@ -66,17 +67,7 @@ const (
 
 // Config tunes a Store. Every field may be left zero.
 type Config struct {
-	Logger   *slog.Logger   // discard
-	OnCommit func(Progress) // called after every successful Commit, before it returns
-	OnLoad   func(Progress) // called after every successful Load, before it returns
-}
-
-// Progress is what one Commit or Load did, for logs and metrics.
-type Progress struct {
-	Took   time.Duration
-	Nodes  int   // nodes read, or written and removed
-	Events int   // events read, or written and removed
-	Bytes  int64 // bytes of the records read or written
+	Logger *slog.Logger // discard
 }
 
 // Store is the checkpoint of one member.
@@ -206,7 +197,7 @@ func (s *Store) openBolt(name string) (*generation, error) {
 			return g.file, err
 		},
 	})
-	if errors.Is(err, bolt.ErrTimeout) {
+	if errors.Is(err, bolterrors.ErrTimeout) {
 		return nil, fmt.Errorf("%w: %s is in use by another process; stop it first", ErrLocked, name)
 	}
 	if err != nil {

@@ -286,34 +286,3 @@ func TestInstallBesideCopy(t *testing.T) {
 		t.Errorf("Close() = %v", err)
 	}
 }
-
-func TestProgress(t *testing.T) {
-	var commits, loads []Progress
-	s, err := Open(t.TempDir(), Config{
-		OnCommit: func(p Progress) { commits = append(commits, p) },
-		OnLoad:   func(p Progress) { loads = append(loads, p) },
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
-	st, _, err := s.Load(smallHistory)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for range 3 {
-		if _, err := st.Apply(store.Op{Action: store.Set, Path: "/1/k", Value: "v"}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	commit(t, s, st, 1)
-	if _, _, err := s.Load(smallHistory); err != nil {
-		t.Fatal(err)
-	}
-	if len(commits) != 1 || commits[0].Nodes != 1 || commits[0].Events != 3 || commits[0].Bytes == 0 || commits[0].Took <= 0 {
-		t.Errorf("OnCommit was told %+v, want one commit of 1 node and 3 events", commits)
-	}
-	if len(loads) != 2 || loads[1].Nodes != 1 || loads[1].Events != 3 || loads[1].Bytes == 0 || loads[1].Took <= 0 {
-		t.Errorf("OnLoad was told %+v, want a second load of 1 node and 3 events", loads)
-	}
-}
