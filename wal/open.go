@@ -18,29 +18,6 @@ func Exists(cfg Config) (bool, error) {
 	return len(found.segments) > 0, err
 }
 
-// Metadata returns what was given to Create for the log in cfg.Dir, or ErrNoLog. It
-// reads one header, takes no lock and changes nothing.
-func Metadata(cfg Config) ([]byte, error) {
-	cfg = cfg.withDefaults()
-	found, err := list(cfg)
-	if err != nil {
-		return nil, err
-	}
-	if len(found.segments) == 0 {
-		return nil, fmt.Errorf("%w: %s", ErrNoLog, cfg.Dir)
-	}
-	name := found.segments[len(found.segments)-1]
-	b, err := read(cfg, name, nil, fixedBytes+maxMetadata+4)
-	if err != nil {
-		return nil, err
-	}
-	h, _, err := parseHeader(b)
-	if err != nil {
-		return nil, blame(cfg, name, err)
-	}
-	return h.metadata, nil
-}
-
 // Open reads a log and returns it ready for the next Save. A torn last group is
 // cut off, with a warning in the log of the server. When Open fails, nothing on
 // disk has changed: the error is ErrNoLog, ErrCorrupt or ErrVersion with the
@@ -106,7 +83,7 @@ func (o *opening) open() (*Log, error) {
 	}
 	var b []byte
 	for _, name := range found.segments {
-		if b, err = read(o.cfg, name, b, -1); err != nil {
+		if b, err = read(o.cfg, name, b); err != nil {
 			return nil, err
 		}
 		if err := o.log.segment(name, b); err != nil {
@@ -338,9 +315,8 @@ func blame(cfg Config, name string, err error) error {
 	return fmt.Errorf("%w: %s: %s", f.kind, path, f.text)
 }
 
-// read returns the bytes of a segment, at most limit of them unless it is
-// negative. They are in buf when it is large enough.
-func read(cfg Config, name string, buf []byte, limit int64) ([]byte, error) {
+// read returns the bytes of a segment. They are in buf when it is large enough.
+func read(cfg Config, name string, buf []byte) ([]byte, error) {
 	name = filepath.Join(cfg.Dir, name)
 	f, err := cfg.FS.OpenFile(name, os.O_RDONLY, 0)
 	if err != nil {
@@ -349,9 +325,6 @@ func read(cfg Config, name string, buf []byte, limit int64) ([]byte, error) {
 	size, err := f.Size()
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("wal: cannot measure %s: %w", name, err), f.Close())
-	}
-	if limit >= 0 {
-		size = min(size, limit)
 	}
 	if int64(cap(buf)) < size {
 		buf = make([]byte, size)

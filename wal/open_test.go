@@ -34,9 +34,6 @@ func TestNoLog(t *testing.T) {
 		if _, _, err := wal.Open(cfg); !errors.Is(err, wal.ErrNoLog) {
 			t.Errorf("Open error = %v, want ErrNoLog", err)
 		}
-		if _, err := wal.Metadata(cfg); !errors.Is(err, wal.ErrNoLog) {
-			t.Errorf("Metadata error = %v, want ErrNoLog", err)
-		}
 		if ok, err := wal.Exists(cfg); ok || err != nil {
 			t.Errorf("Exists = %v, %v, want false", ok, err)
 		}
@@ -47,10 +44,6 @@ func TestNoLog(t *testing.T) {
 	mustCreate(t, cfg)
 	if ok, err := wal.Exists(cfg); !ok || err != nil {
 		t.Errorf("Exists = %v, %v after Create, want true", ok, err)
-	}
-	meta, err := wal.Metadata(cfg)
-	if err != nil || string(meta) != "member 1 of cluster 2" {
-		t.Errorf("Metadata = %q, %v", meta, err)
 	}
 }
 
