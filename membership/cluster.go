@@ -105,16 +105,6 @@ func (c *Cluster) Removed(id ID) bool { return c.removed[id] }
 // Version is the cluster version, "" before the first decision.
 func (c *Cluster) Version() string { return c.version }
 
-// ClientURLs returns the client URLs of all members, sorted.
-func (c *Cluster) ClientURLs() []string {
-	var all []string
-	for _, m := range c.members {
-		all = append(all, m.ClientURLs...)
-	}
-	slices.Sort(all)
-	return all
-}
-
 // ChangeKind is what a Change does with its member.
 type ChangeKind uint8
 

@@ -91,9 +91,6 @@ func TestRead(t *testing.T) {
 	if got := c.Version(); got != "2.3.0" {
 		t.Errorf("Version() = %q, want 2.3.0", got)
 	}
-	if got, want := c.ClientURLs(), []string{"http://a:2", "http://a:3"}; !reflect.DeepEqual(got, want) {
-		t.Errorf("ClientURLs() = %q, want %q", got, want)
-	}
 
 	empty, err := Read(files{})
 	if err != nil || len(empty.Members()) != 0 || empty.Version() != "" {
