@@ -2,7 +2,8 @@
 //
 // Its flags, ETCD_ variables, messages and exit statuses are those of etcd 2.3,
 // so the command lines, unit files and scripts of that release go on working.
-// What a flag asks for is done or refused with an error, never dropped.
+// What a flag asks for is done or refused with an error; a flag without effect
+// says so, in the help text or in the log.
 package main
 
 import (
