@@ -67,15 +67,6 @@ func (v View) All(dir string) iter.Seq[*Node] {
 	}
 }
 
-// Lookup is the node at path in a view of a directory.
-func (v View) Lookup(path string) (*Node, bool) {
-	if v.tree.root == nil {
-		return nil, false
-	}
-	n := v.tree.get(place{path: path})
-	return n, n != nil
-}
-
 // inside is a cursor at the first node below dir, at the end when dir is not there.
 func (v View) inside(dir string) cursor {
 	if v.tree.root == nil {
