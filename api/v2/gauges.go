@@ -4,6 +4,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"etcd2/etcdserver"
+	"etcd2/internal/openfiles"
 	"etcd2/store"
 )
 
@@ -70,7 +71,7 @@ func newGauges(server Inspector) *gauges {
 	add(now, "etcd_wal_size_bytes", "Size of the write-ahead log.",
 		func(f *figures) float64 { return float64(f.LogBytes) })
 	add(now, "etcd_server_file_descriptors_used_total", "Files the process holds open.",
-		func(*figures) float64 { return float64(openFiles()) })
+		func(*figures) float64 { return float64(openfiles.Count()) })
 	return g
 }
 

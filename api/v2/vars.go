@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"os"
 	"runtime"
+
+	"etcd2/internal/openfiles"
 )
 
 // raftJSON is "raft.status" of /debug/vars.
@@ -25,13 +27,14 @@ func (h *handler) serveVars(w http.ResponseWriter, _ *http.Request) {
 	var mem runtime.MemStats
 	runtime.ReadMemStats(&mem)
 	st := h.Status()
+	fileLimit, _ := openfiles.Limit()
 	w.Header().Set("Content-Type", "application/json; charset=utf-8")
 	vars := []struct {
 		name  string
 		value any
 	}{
 		{"cmdline", os.Args},
-		{"file_descriptor_limit", fileLimit()},
+		{"file_descriptor_limit", fileLimit},
 		{"memstats", mem},
 		{"raft.status", raftJSON{
 			ID:      st.ID.String(),

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"etcd2/internal/openfiles"
 )
 
 const (
@@ -63,7 +65,7 @@ func (l *listeners) open(ctx context.Context, c *Config) error {
 		}
 		l.Peers = append(l.Peers, n)
 	}
-	connections, err := connectionSlots(openFileLimit())
+	connections, err := connectionSlots(openfiles.Limit())
 	if err != nil {
 		return err
 	}

@@ -35,12 +35,13 @@ const (
 
 // places is the ladder.
 var places = map[string]place{
-	"store":            {rung: 0},
-	"membership":       {rung: 0},
-	"auth":             {rung: 0, modules: []string{bcrypt}},
-	"internal/disk":    {rung: 0, modules: []string{system}},
-	"internal/tlsconf": {rung: 0},
-	"version":          {rung: 0},
+	"store":              {rung: 0},
+	"membership":         {rung: 0},
+	"auth":               {rung: 0, modules: []string{bcrypt}},
+	"internal/disk":      {rung: 0, modules: []string{system}},
+	"internal/tlsconf":   {rung: 0},
+	"internal/openfiles": {rung: 0},
+	"version":            {rung: 0},
 
 	"raftnode": {rung: 1, modules: []string{raft, protobuf}},
 	"wal":      {rung: 1, modules: []string{raftpb, protobuf}},
