@@ -23,10 +23,15 @@ func (s *Server) apply(context.Context) error {
 			return errors.New("etcdserver: another member sent a snapshot, but this version has no peers")
 		}
 		for _, e := range c.Entries {
-			if err := s.applyEntry(e); err != nil {
+			err := s.applyEntry(e)
+			if errors.Is(err, raftnode.ErrStopped) {
+				return nil // this entry and what follows are applied at the next start
+			}
+			if err != nil {
 				return fmt.Errorf("etcdserver: cannot apply log entry %d: %w", e.GetIndex(), err)
 			}
 		}
+		s.clock.raise(s.store.Clock())
 		s.progress.wake()
 		s.node.Applied(c)
 		s.expiry.look(s.store.NextExpiry())
@@ -65,6 +70,9 @@ func (s *Server) applyNormal(data []byte, index, term uint64) error {
 	}
 	ev, err := s.store.Apply(op)
 	s.progress.set(index, term)
+	if op.Action == store.Expire {
+		s.expiry.look(s.store.NextExpiry()) // before the expirer, which waits, looks again
+	}
 	if strings.HasPrefix(op.Path, clusterRoot) {
 		s.clusterChanged()
 	}
@@ -91,9 +99,6 @@ func (s *Server) applyConfChange(data []byte) error {
 		return err
 	}
 	conf, err := s.node.ApplyConfChange(&cc)
-	if errors.Is(err, raftnode.ErrStopped) {
-		return nil // the change is applied again at the next start
-	}
 	if err != nil {
 		return err
 	}

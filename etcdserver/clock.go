@@ -1,21 +1,32 @@
 package etcdserver
 
-import "time"
+import (
+	"sync/atomic"
+	"time"
+)
 
 // clock is the cluster's time as this member tells it: it starts at the wall
-// clock, or at the highest time found in the log if that is later, and from
-// then on follows the monotonic clock. So setting the wall clock while the
-// member runs changes no TTL.
+// clock and from then on follows the monotonic one, so setting the wall clock
+// while the member runs changes no TTL. It is never behind what the log has
+// shown, so a TTL does not grow when the wall clock was set back between two runs.
 type clock struct {
-	start time.Time // holds the monotonic reading
-	base  int64     // cluster time at start, Unix nanoseconds
+	start time.Time    // holds the monotonic reading
+	base  atomic.Int64 // cluster time at start, Unix nanoseconds
 }
 
-// newClock returns a clock that never shows less than seen, in Unix nanoseconds.
-func newClock(seen int64) clock {
-	now := time.Now()
-	return clock{start: now, base: max(now.UnixNano(), seen)}
+func newClock() *clock {
+	c := &clock{start: time.Now()}
+	c.base.Store(c.start.UnixNano())
+	return c
+}
+
+// raise sets the clock forward if it shows less than seen, in Unix nanoseconds.
+// Only the applier calls it once the member runs.
+func (c *clock) raise(seen int64) {
+	if behind := seen - c.now(); behind > 0 {
+		c.base.Add(behind)
+	}
 }
 
 // now is the cluster time in Unix nanoseconds.
-func (c clock) now() int64 { return c.base + int64(time.Since(c.start)) }
+func (c *clock) now() int64 { return c.base.Load() + int64(time.Since(c.start)) }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"go.etcd.io/raft/v3/raftpb"
@@ -45,6 +46,7 @@ func Open(cfg Config) (*Server, error) {
 		s.abandon()
 		return nil, err
 	}
+	s.space.read()
 	return s, nil
 }
 
@@ -101,6 +103,9 @@ func (s *Server) openLog() (wal.State, error) {
 	log, found, err := wal.Open(cfg)
 	switch {
 	case errors.Is(err, wal.ErrNoLog):
+		if err := s.checkUnused(); err != nil {
+			return wal.State{}, err
+		}
 		s.id, s.clusterID = s.cfg.Self, s.cfg.ClusterID
 		log, err = wal.Create(cfg, identity{s.id, s.clusterID}.encode())
 		if err != nil {
@@ -117,6 +122,31 @@ func (s *Server) openLog() (wal.State, error) {
 	}
 	s.wal = log
 	return found, nil
+}
+
+// checkUnused refuses to found a cluster where a member has kept its data before.
+// The log is the first file that a member makes, so it is elsewhere or lost.
+func (s *Server) checkUnused() error {
+	dir := s.cfg.checkpointDir()
+	found, err := snap.Exists(dir)
+	if err != nil {
+		return err
+	}
+	if found {
+		return fmt.Errorf("%w: %s holds a checkpoint, but there is no log in %s; start with the --wal-dir it was made with, or restore the log from a backup",
+			ErrDataDir, dir, s.cfg.WALDir)
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("cannot read the checkpoint directory, check owner and mode: %w", err)
+	}
+	for _, e := range entries {
+		if name := e.Name(); name == "db" || strings.HasSuffix(name, ".snap") {
+			return fmt.Errorf("%w: %s is data of another etcd; give this member a directory of its own",
+				ErrDataDir, filepath.Join(dir, name))
+		}
+	}
+	return nil
 }
 
 func (s *Server) observeSync(took time.Duration, _ int64) { observe(s.cfg.Observe.LogSync, took) }
@@ -169,6 +199,14 @@ func (s *Server) agree(found wal.State, meta snap.Meta) error {
 		return refuse("the log in %s ends at entry %d, before the checkpoint in %s at entry %d, so log files are missing",
 			s.cfg.WALDir, last, s.cfg.checkpointDir(), meta.Index)
 	}
+	term := found.PrevTerm
+	if meta.Index > found.PrevIndex {
+		term = found.Entries[meta.Index-found.PrevIndex-1].GetTerm()
+	}
+	if meta.Index > 0 && term != meta.Term {
+		return refuse("entry %d is of term %d in the log in %s and of term %d in the checkpoint in %s, so they do not belong together",
+			meta.Index, term, s.cfg.WALDir, meta.Term, s.cfg.checkpointDir())
+	}
 	return nil
 }
 
@@ -182,7 +220,8 @@ func (s *Server) restore(found wal.State, meta snap.Meta) error {
 	s.conf = conf
 	s.startTerm = found.Hard.GetTerm()
 	s.progress.set(meta.Index, meta.Term)
-	s.clock = newClock(s.store.Clock())
+	s.clock = newClock()
+	s.clock.raise(s.store.Clock())
 	s.expiry.look(s.store.NextExpiry())
 	s.clusterChanged()
 	s.requestID.Store(firstRequestID())
@@ -195,7 +234,7 @@ func (s *Server) restore(found wal.State, meta snap.Meta) error {
 	}, raftnode.State{
 		Hard: found.Hard, Conf: conf, Entries: found.Entries,
 		PrevIndex: found.PrevIndex, PrevTerm: found.PrevTerm, Applied: meta.Index, AppliedTerm: meta.Term,
-	}, s.wal, nobody{})
+	}, patientLog{s.wal, s.stopping, s.log}, nobody{})
 	if err != nil {
 		return err
 	}

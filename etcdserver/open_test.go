@@ -1,6 +1,7 @@
 package etcdserver
 
 import (
+	"context"
 	"errors"
 	"math/rand/v2"
 	"os"
@@ -35,6 +36,8 @@ func TestAgree(t *testing.T) {
 		{"checkpoint too old", wal.State{PrevIndex: 5, Entries: entries}, snap.Meta{Index: 4, MemberID: 1, ClusterID: 2}, "ends at entry 4"},
 		{"log lost", wal.State{}, snap.Meta{Index: 4, MemberID: 1, ClusterID: 2}, "ends at entry 0, before the checkpoint"},
 		{"other member", wal.State{Entries: entries}, snap.Meta{Index: 5, MemberID: 3, ClusterID: 2}, "is of member 3 in cluster 2"},
+		{"other term", wal.State{PrevIndex: 2, PrevTerm: 1, Entries: entries}, snap.Meta{Index: 5, Term: 2, MemberID: 1, ClusterID: 2}, "entry 5 is of term 0 in the log"},
+		{"other term where the log begins", wal.State{PrevIndex: 5, PrevTerm: 1, Entries: entries}, snap.Meta{Index: 5, Term: 2, MemberID: 1, ClusterID: 2}, "entry 5 is of term 1 in the log"},
 		{"other cluster", wal.State{Entries: entries}, snap.Meta{Index: 5, MemberID: 1, ClusterID: 3}, "of member 1 in cluster 2"},
 	}
 	for _, tt := range tests {
@@ -123,5 +126,55 @@ func TestEntryCodec(t *testing.T) {
 	}
 	if got, err := decodeMember(b); err != nil || got.ID != m.ID || got.Name != m.Name || got.PeerURLs[0] != m.PeerURLs[0] {
 		t.Errorf("decodeMember(%s) = %v, %v, want %v", b, got, err, m)
+	}
+}
+
+// A directory that has data but no log is not founded anew: the log was there
+// first, so it is lost or somewhere else.
+func TestFoundingOverDataIsRefused(t *testing.T) {
+	for name, want := range map[string]string{
+		"checkpoint.db":                          "start with the --wal-dir it was made with",
+		"db":                                     "data of another etcd",
+		"0000000000000002-0000000000002711.snap": "data of another etcd",
+	} {
+		b := newBed(t)
+		file := filepath.Join(b.dir, "member", "snap", name)
+		if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, []byte("data"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if s, err := b.open(); !errors.Is(err, ErrDataDir) || !strings.Contains(err.Error(), want) {
+			t.Errorf("Open beside %s = %v, %v; want a refusal with %q", name, s, err, want)
+		}
+		if files := b.log.Files(); len(files) != 0 {
+			t.Errorf("a refused Open beside %s made %d files of a log", name, len(files))
+		}
+	}
+}
+
+// A member that is stopped before it has applied its first entry applies it at
+// the next start; until then no checkpoint holds it.
+func TestStopDuringBootstrap(t *testing.T) {
+	for range 20 {
+		synctest.Test(t, func(t *testing.T) {
+			b := newBed(t)
+			b.tune = func(c *Config) { c.CheckpointEntries = 1 }
+			s, err := b.open()
+			if err != nil {
+				t.Fatal(err)
+			}
+			stopped, stop := context.WithCancel(t.Context())
+			stop()
+			if err := s.Run(stopped); err != nil {
+				t.Fatalf("Run = %v", err)
+			}
+			r := b.start()
+			defer r.end()
+			if got := r.set("foo", "bar", 0).Index; got != 4 {
+				t.Errorf("the first key has index %d, want 4", got)
+			}
+		})
 	}
 }

@@ -37,7 +37,7 @@ type Server struct {
 	node  *raftnode.Node
 	wal   *wal.Log
 	snap  Checkpoints
-	clock clock
+	clock *clock
 
 	requestID  atomic.Uint64 // the last one handed out
 	waiters    *waiters

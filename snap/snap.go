@@ -103,6 +103,19 @@ type generation struct {
 	broken  atomic.Bool // bbolt panicked, perhaps with its locks held: it is not called again
 }
 
+// Exists reports whether dir holds a checkpoint, whole or damaged. It takes no lock
+// and changes nothing.
+func Exists(dir string) (bool, error) {
+	_, err := os.Lstat(filepath.Join(dir, fileName))
+	if errors.Is(err, os.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("snap: cannot look at the checkpoint: %w", err)
+	}
+	return true, nil
+}
+
 // Open takes the checkpoint in dir, which is made when absent, as is the file.
 // It fails with ErrLocked, ErrCorrupt or ErrVersion; damage that only a full
 // reading can find is left to Load. Leftovers of an interrupted install are removed.
