@@ -24,12 +24,8 @@ func Exists(cfg Config) (bool, error) {
 // file, disk.ErrLocked, or what the file system said.
 func Open(cfg Config) (*Log, State, error) {
 	cfg = cfg.withDefaults()
-	// Looking first keeps the lock's file out of a directory without a log.
-	switch ok, err := Exists(cfg); {
-	case err != nil:
+	if err := look(cfg); err != nil {
 		return nil, State{}, err
-	case !ok:
-		return nil, State{}, fmt.Errorf("%w: %s", ErrNoLog, cfg.Dir)
 	}
 	lock, err := takeLock(cfg)
 	if err != nil {
@@ -48,6 +44,46 @@ func Open(cfg Config) (*Log, State, error) {
 		PrevIndex: o.log.prev,
 		PrevTerm:  o.log.prevTerm,
 	}, nil
+}
+
+// look keeps the lock's file out of a directory without a log, or with that of
+// another etcd, whose segments have the same names.
+func look(cfg Config) error {
+	found, err := list(cfg)
+	if err != nil {
+		return err
+	}
+	if len(found.segments) == 0 {
+		return fmt.Errorf("%w: %s", ErrNoLog, cfg.Dir)
+	}
+	for _, name := range found.segments {
+		if is, err := ours(cfg, name); is || err != nil {
+			return err
+		}
+	}
+	return blame(cfg, found.segments[0], errOther)
+}
+
+// ours tells by its first bytes whether a segment is of this kind of log. One that
+// is gone is: its owner is at work and releases it.
+func ours(cfg Config, name string) (bool, error) {
+	name = filepath.Join(cfg.Dir, name)
+	f, err := cfg.FS.OpenFile(name, os.O_RDONLY, 0)
+	if errors.Is(err, os.ErrNotExist) {
+		return true, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("wal: cannot open the log, check owner and mode: %w", err)
+	}
+	b := make([]byte, len(magic))
+	_, err = f.ReadAt(b, 0)
+	if err == io.EOF {
+		err = nil
+	}
+	if err := errors.Join(err, f.Close()); err != nil {
+		return false, fmt.Errorf("wal: cannot read %s: %w", name, err)
+	}
+	return string(b) == magic, nil
 }
 
 // opening is one call of Open: first everything is read and judged, then the

@@ -187,6 +187,19 @@ func TestForeignFiles(t *testing.T) {
 	}
 }
 
+// The log of another etcd has segments of the same names. Not even a lock is left
+// beside them.
+func TestLogOfAnotherEtcd(t *testing.T) {
+	name := dir + "/0000000000000000-0000000000000000.wal"
+	d := copyDisk(map[string][]byte{name: append([]byte{4, 0, 0, 0, 0, 0, 0, 0x84}, make([]byte, 100)...)})
+	if _, _, err := wal.Open(smallConfig(d)); !errors.Is(err, wal.ErrCorrupt) || !strings.Contains(err.Error(), name) || !strings.Contains(err.Error(), "another etcd") {
+		t.Errorf("Open error = %v, want ErrCorrupt that names %s and another etcd", err, name)
+	}
+	if files := d.Files(); len(files) != 1 {
+		t.Errorf("Open left %d files where there was one", len(files))
+	}
+}
+
 func TestSegmentOfAnotherLog(t *testing.T) {
 	one, two := smallLog(t), smallLog(t)
 	files := one[len(one)-1].files

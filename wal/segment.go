@@ -91,12 +91,15 @@ func (h header) encode() ([]byte, uint32) {
 	return le.AppendUint32(b, sum), sum
 }
 
+// errOther is the fault of a segment that this package has not made.
+var errOther = damage(0, "not a segment of this kind of log; a data directory of another etcd must be imported")
+
 // parseHeader reads the header at the front of a segment and returns it with its
 // checksum. A fault is reported with the byte where it is.
 func parseHeader(b []byte) (header, uint32, error) {
 	le := binary.LittleEndian
 	if len(b) < preludeBytes || string(b[:len(magic)]) != magic {
-		return header{}, 0, damage(0, "not a segment of this kind of log; a data directory of another etcd must be imported")
+		return header{}, 0, errOther
 	}
 	n := int64(le.Uint32(b[12:]))
 	if n < preludeBytes+4 || n > fixedBytes+maxMetadata+4 || n > int64(len(b)) {
