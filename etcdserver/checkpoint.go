@@ -25,9 +25,10 @@ type Checkpoints interface {
 const checkpointRetry = time.Second
 
 // checkpointRest is how many times as long as the last checkpoint took the
-// next one is put off, so that checkpoints take at most a third of the time
-// while a member is busy. It gives way when the log grows past its limit.
-const checkpointRest = 2
+// next one is put off, so that a busy member spends at most a ninth of its time
+// on them and keys that are written often are stored once. It gives way when the
+// log, which a restart replays, grows past its limit.
+const checkpointRest = 8
 
 // checkpointer decides when the applier hands over what changed and writes it
 // in the background. The applier owns the counters; the background goroutine
