@@ -37,7 +37,7 @@ func (s *Store) Watch(path string, o WatchOptions) (*Watcher, error) {
 		h.register(w)
 	}
 	h.mu.Unlock()
-	if w.ended || !past {
+	if !past || w.ended { // a registered watcher is ended by others
 		return w, nil
 	}
 	w.behind = true
