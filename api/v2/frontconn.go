@@ -25,9 +25,13 @@ const (
 	// bodyPatience is how long the front waits for the rest of a body. Slower
 	// senders are for net/http.
 	bodyPatience = time.Second
-	// deadlineStep is how late an idle connection may be found out: setting the
-	// deadline for every request would cost more than parsing it.
+	// deadlineStep is how late an idle connection may be found out, or one that does
+	// not read: setting a deadline for every request would cost more than parsing it.
 	deadlineStep = 15 * time.Second
+
+	// The chunked coding (RFC 9112 §7.1).
+	chunked   = "Transfer-Encoding: chunked"
+	lastChunk = "0\r\n\r\n"
 )
 
 // frontConn is one connection at the front.
@@ -36,7 +40,9 @@ type frontConn struct {
 	conn  net.Conn
 	buf   []byte    // read and not consumed
 	until time.Time // read deadline
-	date  httpDate
+
+	writeUntil time.Time // write deadline
+	date       httpDate
 }
 
 func newFrontConn(f *Front, c net.Conn) *frontConn { return &frontConn{Front: f, conn: c} }
@@ -107,7 +113,7 @@ func (c *frontConn) fill(timeout time.Duration) error {
 
 // leave makes the connection ready for net/http.
 func (c *frontConn) leave() net.Conn {
-	if c.conn.SetReadDeadline(time.Time{}) != nil {
+	if c.conn.SetDeadline(time.Time{}) != nil {
 		c.conn.Close()
 		return nil
 	}
@@ -158,19 +164,38 @@ func (c *frontConn) parse(p *plainRequest, body []byte) (request, *store.Error) 
 // it, so that both leave in one write.
 func (c *frontConn) send(buf []byte, a *answer, last bool) error {
 	var room [headRoom]byte
-	head := append(c.appendHead(room[:0], a), "Content-Length: "...)
-	head = strconv.AppendInt(head, int64(len(buf)-headRoom), 10)
-	head = endHead(head, last)
+	head := c.appendHead(room[:0], a)
+	if size := len(buf) - headRoom; size <= lengthBytesMax {
+		head = append(head, "Content-Length: "...)
+		head = endHead(strconv.AppendInt(head, int64(size), 10), last)
+	} else {
+		head = endHead(append(head, chunked...), last)
+		head = append(strconv.AppendInt(head, int64(size), 16), "\r\n"...)
+		buf = append(append(buf, "\r\n"...), lastChunk...)
+	}
+	if err := c.patience(); err != nil {
+		return err
+	}
 	start := headRoom - len(head)
 	copy(buf[start:], head)
 	_, err := c.conn.Write(buf[start:])
 	return err
 }
 
-// write sends the parts of one chunk. A client that takes too long over a chunk
-// is left.
+// patience gives the next write WriteTimeout at least. A client that takes longer
+// over an answer is left.
+func (c *frontConn) patience() error {
+	until := time.Now().Add(c.h.cfg.WriteTimeout)
+	if until.Sub(c.writeUntil) <= 0 {
+		return nil
+	}
+	c.writeUntil = until.Add(deadlineStep)
+	return c.conn.SetWriteDeadline(c.writeUntil)
+}
+
+// write sends the parts of one chunk.
 func (c *frontConn) write(parts ...[]byte) error {
-	if err := c.conn.SetWriteDeadline(time.Now().Add(c.h.cfg.WriteTimeout)); err != nil {
+	if err := c.patience(); err != nil {
 		return err
 	}
 	out := net.Buffers(parts)
@@ -224,7 +249,7 @@ func (c *frontConn) list(s *scratch, a *answer, recursive, last bool) error {
 	return out.end(s.buf)
 }
 
-// frontChunks writes a long answer in the chunked coding (RFC 9112 §7.1).
+// frontChunks writes a long answer in the chunked coding.
 type frontChunks struct {
 	c     *frontConn
 	a     *answer
@@ -240,7 +265,7 @@ func (f *frontChunks) Write(b []byte) (int, error) {
 	if !f.begun {
 		f.begun = true
 		body = b[headRoom:]
-		head = endHead(append(f.c.appendHead(head, f.a), "Transfer-Encoding: chunked"...), f.last)
+		head = endHead(append(f.c.appendHead(head, f.a), chunked...), f.last)
 	}
 	head = append(strconv.AppendInt(head, int64(len(body)), 16), "\r\n"...)
 	return len(b), f.c.write(head, body, []byte("\r\n"))
@@ -253,10 +278,7 @@ func (f *frontChunks) end(b []byte) error {
 			return err
 		}
 	}
-	if err := f.c.write([]byte("0\r\n\r\n")); err != nil {
-		return err
-	}
-	return f.c.conn.SetWriteDeadline(time.Time{}) // the next answer has its own
+	return f.c.write([]byte(lastChunk))
 }
 
 // httpDate is the value of a Date header, kept for the second it is true.

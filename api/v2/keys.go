@@ -1,6 +1,7 @@
 package v2
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net/http"
@@ -17,9 +18,9 @@ const keysAllow = "HEAD,GET,PUT,POST,DELETE"
 // typeJSON is shared by all answers; nothing appends to it.
 var typeJSON = []string{"application/json"}
 
-// autoLengthBytes is the size up to which net/http finds the Content-Length by
-// itself, without an allocation.
-const autoLengthBytes = 2048
+// lengthBytesMax is the size up to which a body is announced by its length. Longer
+// ones are chunked, as net/http does it for a handler that names no length.
+const lengthBytesMax = 2048
 
 // scratch is memory for one body or one short answer.
 type scratch struct{ buf []byte }
@@ -62,7 +63,9 @@ func (h *handler) serveKeys(w http.ResponseWriter, r *http.Request, key string) 
 	}
 	s := newScratch()
 	defer s.release()
-	a := h.answer(r.Context(), r.Method, &q, s.buf[:0])
+	// A client may say that it has nothing more to send and still wait for its
+	// answer; net/http takes that for a client who left. The Server has a deadline.
+	a := h.answer(context.WithoutCancel(r.Context()), r.Method, &q, s.buf[:0])
 	s.buf = a.body
 	switch {
 	case a.refused:
@@ -119,11 +122,7 @@ func extendWrite(w http.ResponseWriter, timeout time.Duration) {
 
 // send writes a whole answer.
 func send(w http.ResponseWriter, code int, body []byte) {
-	h := w.Header()
-	h["Content-Type"] = typeJSON
-	if len(body) > autoLengthBytes {
-		h["Content-Length"] = []string{strconv.Itoa(len(body))}
-	}
+	w.Header()["Content-Type"] = typeJSON
 	w.WriteHeader(code)
 	w.Write(body)
 }
