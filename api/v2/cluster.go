@@ -1,6 +1,7 @@
 package v2
 
 import (
+	"context"
 	"io"
 	"net/http"
 	"slices"
@@ -31,7 +32,7 @@ func (h *handler) serveVersion(w http.ResponseWriter, _ *http.Request) {
 // serveHealth says whether the cluster can carry a write. The two bodies differ
 // in form because clients compare them byte for byte.
 func (h *handler) serveHealth(w http.ResponseWriter, r *http.Request) {
-	if err := h.Health(r.Context()); err != nil {
+	if err := h.Health(context.WithoutCancel(r.Context())); err != nil {
 		h.cfg.Logger.Warn("health check failed", "error", err)
 		http.Error(w, `{"health": "false"}`, http.StatusServiceUnavailable)
 		return

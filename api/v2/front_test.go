@@ -42,6 +42,8 @@ var conversations = []struct {
 	{"pipelined", []string{put("/v2/keys/a", "value=1", "") + put("/v2/keys/a", "value=2", "") + "GET /v2/keys/a HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"}, true},
 	{"listing", []string{"GET /v2/keys?sorted=true HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"}, true},
 	{"long listing", []string{"GET /v2/keys/long?recursive=true HTTP/1.1\r\nHost: a\r\n\r\n" + "GET /v2/keys/foo HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"}, true},
+	{"answer of the longest length", []string{put("/v2/keys/long/x", "value="+strings.Repeat("x", lengthBytesMax-90), "Connection: close\r\n")}, true},
+	{"answer in a chunk", []string{put("/v2/keys/long/x", "value="+strings.Repeat("x", lengthBytesMax-89), "") + "GET /v2/keys/long/x HTTP/1.1\r\nHost: a\r\n\r\nGET /v2/keys/foo HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"}, true},
 	{"escapes", []string{"GET /v2/keys/%66oo?recursive=%74rue HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"}, true},
 	{"bad parameter", []string{"GET /v2/keys/foo?recursive=maybe HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"}, true},
 	{"bad form", []string{put("/v2/keys/foo", "value=%zz", "Connection: close\r\n")}, true},
@@ -58,6 +60,7 @@ var conversations = []struct {
 	{"old version", []string{"GET /v2/keys/foo HTTP/1.0\r\n\r\n"}, false},
 	{"no host", []string{"GET /v2/keys/foo HTTP/1.1\r\n\r\n"}, false},
 	{"two hosts", []string{"GET /v2/keys/foo HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n"}, false},
+	{"two connections", []string{"GET /v2/keys/foo HTTP/1.1\r\nHost: a\r\nConnection: close\r\nConnection: keep-alive\r\n\r\n"}, true},
 	{"two lengths", []string{"PUT /v2/keys/foo HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab"}, false},
 	{"length and chunks", []string{"PUT /v2/keys/foo HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"}, false},
 	{"chunked", []string{"PUT /v2/keys/foo HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Type: " + formType + "\r\nTransfer-Encoding: chunked\r\n\r\n7\r\nvalue=c\r\n0\r\n\r\n"}, false},
@@ -204,6 +207,43 @@ func TestFrontLeavesSilentClients(t *testing.T) {
 				io.Copy(io.Discard, conn)
 				if took := time.Since(start); took < tt.after || took > tt.after+deadlineStep {
 					t.Errorf("left after %v, want %v", took, tt.after)
+				}
+			})
+		})
+	}
+}
+
+// A client that asks and does not read its answers is left after the time for
+// writing; one that reads late, but in time, gets them all.
+func TestFrontLeavesClientsThatDoNotRead(t *testing.T) {
+	for _, reads := range []bool{true, false} {
+		t.Run(fmt.Sprintf("reads %v", reads), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newSite(t, newMember(t), Config{WriteTimeout: time.Minute})
+				conn, err := s.lis.Dial(t.Context(), "", "")
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer conn.Close()
+				const get = "GET /v2/keys/foo HTTP/1.1\r\nHost: a\r\n\r\n"
+				var answers int
+				for range 5 {
+					if _, err := io.WriteString(conn, get); err != nil {
+						t.Fatal(err)
+					}
+					time.Sleep(50 * time.Second)
+					if !reads {
+						time.Sleep(time.Minute)
+					}
+					resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+					if err != nil {
+						break
+					}
+					io.Copy(io.Discard, resp.Body)
+					answers++
+				}
+				if want := map[bool]int{true: 5, false: 0}[reads]; answers != want {
+					t.Errorf("%d answers, want %d", answers, want)
 				}
 			})
 		})

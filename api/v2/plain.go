@@ -52,7 +52,9 @@ func parsePlain(head []byte) (p plainRequest, ok bool) {
 			types++
 			p.contentType = knownType(value)
 		case isName(name, "connection"):
-			p.last, ok = closes(value)
+			var last bool
+			last, ok = closes(value)
+			p.last = p.last || last // of several lines, one that closes is enough
 		case isName(name, "transfer-encoding"), isName(name, "expect"), isName(name, "upgrade"), isName(name, "trailer"):
 			ok = false
 		}

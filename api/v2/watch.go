@@ -40,12 +40,12 @@ func (h *handler) watch(w http.ResponseWriter, r *http.Request, q *request) {
 	defer context.AfterFunc(h.cfg.Stop, cancel)()
 	for {
 		d, err := watcher.Next(ctx)
-		if errors.Is(err, io.EOF) {
-			return
-		}
-		if err != nil {
-			// The client left, or the member stops. Then the connection is cut,
-			// so that nobody takes the end for an ordinary one.
+		switch {
+		case errors.Is(err, io.EOF), r.Context().Err() != nil && h.cfg.Stop.Err() == nil:
+			return // the watch has ended, or the client says that it has
+		case err != nil:
+			// The member stops. The connection is cut, so that nobody takes the end
+			// for an ordinary one.
 			panic(http.ErrAbortHandler)
 		}
 		extendWrite(w, h.cfg.WriteTimeout)

@@ -179,6 +179,38 @@ func TestPathTricksStayInTheKeySpace(t *testing.T) {
 
 // TestNonsenseIsRefused sends what is not HTTP, or only nearly. The server answers
 // with a 4xx or hangs up; it never hangs and never dies.
+// TestClientsThatOnlyListenAreAnswered has clients that close their side of the
+// connection behind the request, as "printf ... | nc" does, and wait.
+func TestClientsThatOnlyListenAreAnswered(t *testing.T) {
+	t.Parallel()
+	m := proc.Start(t, proc.Options{})
+	put(t, m, "/a", "1")
+	const form = "Host: x\r\nContent-Type: application/x-www-form-urlencoded\r\n"
+	for _, tt := range []struct{ name, text, want string }{
+		{"a read", "GET /v2/keys/a HTTP/1.1\r\nHost: x\r\n\r\n", "200"},
+		{"a write", "PUT /v2/keys/a HTTP/1.1\r\n" + form + "Content-Length: 7\r\n\r\nvalue=2", "200"},
+		{"a write in chunks", "PUT /v2/keys/a HTTP/1.1\r\n" + form + "Transfer-Encoding: chunked\r\n\r\n7\r\nvalue=3\r\n0\r\n\r\n", "200"},
+		{"an old write", "PUT /v2/keys/a HTTP/1.0\r\n" + form + "Content-Length: 7\r\n\r\nvalue=4", "200"},
+		{"an old agreed read", "GET /v2/keys/a?quorum=true HTTP/1.0\r\n\r\n", "200"},
+		{"health", "GET /health HTTP/1.1\r\nHost: x\r\n\r\n", "200"},
+		{"a watch of the past", "GET /v2/keys/a?wait=true&waitIndex=4 HTTP/1.1\r\nHost: x\r\n\r\n", "200"},
+		{"an old delete", "DELETE /v2/keys/a HTTP/1.0\r\n\r\n", "200"},
+	} {
+		c, err := net.DialTimeout("tcp", m.Client, wire.Patience)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = io.WriteString(c, tt.text)
+		_ = c.(*net.TCPConn).CloseWrite()
+		_ = c.SetReadDeadline(time.Now().Add(wire.Patience))
+		answer, err := io.ReadAll(c)
+		_ = c.Close()
+		if err != nil || !bytes.HasPrefix(answer[min(len(answer), len("HTTP/1.1 ")):], []byte(tt.want)) {
+			t.Errorf("%s: answer %q, %v, want %s", tt.name, answer, err, tt.want)
+		}
+	}
+}
+
 func TestNonsenseIsRefused(t *testing.T) {
 	t.Parallel()
 	m := proc.Start(t, proc.Options{})
