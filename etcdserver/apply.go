@@ -31,7 +31,9 @@ func (s *Server) apply(context.Context) error {
 				return fmt.Errorf("etcdserver: cannot apply log entry %d: %w", e.GetIndex(), err)
 			}
 		}
-		s.clock.raise(s.store.Clock())
+		if s.clock.raise(s.store.Clock()) {
+			s.expiry.wake() // what it sleeps for comes sooner now
+		}
 		s.progress.wake()
 		s.node.Applied(c)
 		s.expiry.look(s.store.NextExpiry())

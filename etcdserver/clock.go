@@ -20,12 +20,15 @@ func newClock() *clock {
 	return c
 }
 
-// raise sets the clock forward if it shows less than seen, in Unix nanoseconds.
-// Only the applier calls it once the member runs.
-func (c *clock) raise(seen int64) {
-	if behind := seen - c.now(); behind > 0 {
-		c.base.Add(behind)
+// raise sets the clock forward if it shows less than seen, in Unix nanoseconds,
+// and tells whether it did. Only the applier calls it once the member runs.
+func (c *clock) raise(seen int64) bool {
+	behind := seen - c.now()
+	if behind <= 0 {
+		return false
 	}
+	c.base.Add(behind)
+	return true
 }
 
 // now is the cluster time in Unix nanoseconds.

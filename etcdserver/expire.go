@@ -26,9 +26,13 @@ func (x *expiry) look(next int64, ok bool) {
 	if !ok {
 		next = 0
 	}
-	if x.next.Swap(next) == next {
-		return
+	if x.next.Swap(next) != next {
+		x.wake()
 	}
+}
+
+// wake has the expirer look at the clock and the earliest deadline again.
+func (x *expiry) wake() {
 	select {
 	case x.changed <- struct{}{}:
 	default:
