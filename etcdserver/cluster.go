@@ -84,7 +84,7 @@ func (s *Server) Ready() error {
 	case s.ClusterVersion() == "":
 		return errors.New("the cluster version is not decided")
 	case s.space.low():
-		return fmt.Errorf("the disk of %s is nearly full: writes are refused", s.cfg.Dir)
+		return fmt.Errorf("the disk of %s is nearly full: writes are refused", s.space.dir())
 	}
 	return nil
 }

@@ -234,7 +234,7 @@ func (s *Server) restore(found wal.State, meta snap.Meta) error {
 	}, raftnode.State{
 		Hard: found.Hard, Conf: conf, Entries: found.Entries,
 		PrevIndex: found.PrevIndex, PrevTerm: found.PrevTerm, Applied: meta.Index, AppliedTerm: meta.Term,
-	}, patientLog{s.wal, s.stopping, s.log}, nobody{})
+	}, patientLog{s.wal, s.space, s.stopping}, nobody{})
 	if err != nil {
 		return err
 	}

@@ -57,7 +57,7 @@ type Server struct {
 
 // Run drives the member until ctx ends, then returns nil. It returns an error
 // only when the member can no longer keep its promises. The data directory is
-// closed when it returns.
+// closed when it returns. It is called once.
 func (s *Server) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)

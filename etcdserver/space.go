@@ -30,6 +30,7 @@ type space struct {
 	left  atomic.Int64           // bytes above min at the last reading, less what was proposed since
 	isLow atomic.Bool            // less than min was free at the last reading
 	tight atomic.Pointer[string] // the directory with the least room
+	stuck atomic.Bool            // the log waits for room
 }
 
 func newSpace(cfg Config) *space {
@@ -41,19 +42,25 @@ func newSpace(cfg Config) *space {
 
 // admit takes n bytes off the account, or says why a write is refused.
 func (sp *space) admit(n int) *store.Error {
+	if sp.stuck.Load() {
+		return noSpace("the disk of the log is full; free some space")
+	}
 	if sp.min == 0 {
 		return nil
 	}
 	for {
 		left := sp.left.Load()
 		if left < int64(n) {
-			return &store.Error{Code: store.RaftInternal, Cause: fmt.Sprintf(
-				"etcdserver: no space: less than %d bytes would stay free in %s; free some space, or lower --min-free-bytes", sp.min, sp.dir())}
+			return noSpace("less than %d bytes would stay free in %s; free some space, or lower --min-free-bytes", sp.min, sp.dir())
 		}
 		if sp.left.CompareAndSwap(left, left-int64(n)) {
 			return nil
 		}
 	}
+}
+
+func noSpace(format string, args ...any) *store.Error {
+	return &store.Error{Code: store.RaftInternal, Cause: "etcdserver: no space: " + fmt.Sprintf(format, args...)}
 }
 
 // run reads the free space until ctx ends.
@@ -104,7 +111,7 @@ func (sp *space) read() {
 }
 
 // low tells whether writes are being refused.
-func (sp *space) low() bool { return sp.isLow.Load() }
+func (sp *space) low() bool { return sp.isLow.Load() || sp.stuck.Load() }
 
 // dir is the directory with the least room.
 func (sp *space) dir() string {
@@ -116,11 +123,11 @@ func (sp *space) dir() string {
 
 // patientLog is a log that waits when its disk is full. The guard cannot prevent
 // that altogether: others fill the disk too, and the member's own writes go on.
-// Until there is room again requests run into their deadline, but reads go on.
+// Until there is room again writes are refused, but reads go on.
 type patientLog struct {
 	*wal.Log
+	space    *space
 	stopping <-chan struct{}
-	log      *slog.Logger
 }
 
 // Save returns wal.ErrFull only when the member stops before there is room.
@@ -129,7 +136,9 @@ func (p patientLog) Save(hard *raftpb.HardState, entries []*raftpb.Entry) error 
 	if !errors.Is(err, wal.ErrFull) {
 		return err
 	}
-	p.log.Error("disk full: the log waits until space returns", "error", err)
+	p.space.log.Error("disk full: the log waits until space returns", "error", err)
+	p.space.stuck.Store(true)
+	defer p.space.stuck.Store(false)
 	tick := time.NewTicker(spacePoll)
 	defer tick.Stop()
 	for errors.Is(err, wal.ErrFull) {
@@ -141,7 +150,7 @@ func (p patientLog) Save(hard *raftpb.HardState, entries []*raftpb.Entry) error 
 		}
 	}
 	if err == nil {
-		p.log.Info("disk space is back: the log goes on")
+		p.space.log.Info("disk space is back: the log goes on")
 	}
 	return err
 }

@@ -70,6 +70,12 @@ func TestLogWaitsForRoom(t *testing.T) {
 		if _, err := r.Do(t.Context(), store.Op{Action: store.Set, Path: "/1/big", Value: value}); err == nil || !strings.Contains(err.Error(), "timed out") {
 			t.Errorf("Do on a full disk = %v, want a timeout", err)
 		}
+		if _, err := r.Do(t.Context(), store.Op{Action: store.Set, Path: "/1/small"}); err == nil || !strings.Contains(err.Error(), "no space") {
+			t.Errorf("Do while the log waits = %v, want a refusal for lack of space", err)
+		}
+		if r.Ready() == nil {
+			t.Error("Ready = nil while the log waits")
+		}
 		if got := r.value("foo"); got != "bar" {
 			t.Errorf("a read while the log waits = %s, want bar", got)
 		}
