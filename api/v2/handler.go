@@ -122,8 +122,13 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusOK)
 		return
 	}
+	if r.RequestURI == "*" { // for OPTIONS only
+		w.Header().Set("Connection", "close")
+		w.WriteHeader(http.StatusBadRequest)
+		return
+	}
 	p := r.URL.Path
-	if !isClean(p) {
+	if !isClean(p) && r.Method != http.MethodConnect { // whose target is no path, and which does nothing
 		redirect(w, r, cleanPath(p))
 		return
 	}

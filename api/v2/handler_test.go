@@ -314,3 +314,31 @@ func TestLongListingToAClientThatLeft(t *testing.T) {
 	}()
 	Handler(m, Config{}).ServeHTTP(goneWriter{httptest.NewRecorder()}, httptest.NewRequest("GET", "/v2/keys", nil))
 }
+
+// Targets that are no paths are refused in the way of http.ServeMux, which stands
+// before the handlers of 2.3.8.
+func TestTargetsThatAreNoPaths(t *testing.T) {
+	tests := []struct {
+		method, target string
+		status         int
+	}{
+		{"GET", "*", 400},
+		{"PRI", "*", 400},
+		{"OPTIONS", "*", 200},
+		{"CONNECT", "127.0.0.1:80", 404},
+		{"CONNECT", "//x", 404},
+		{"CONNECT", "/v2/keys/../../0", 405},
+	}
+	for _, tt := range tests {
+		r := httptest.NewRequest("GET", "/", nil)
+		r.Method, r.RequestURI, r.URL.Path = tt.method, tt.target, tt.target
+		if tt.method == "CONNECT" && tt.target[0] != '/' {
+			r.URL.Path = ""
+		}
+		w := httptest.NewRecorder()
+		Handler(newMember(t), Config{}).ServeHTTP(w, r)
+		if w.Code != tt.status || w.Header().Get("Location") != "" {
+			t.Errorf("%s %s = %d, Location %q, want %d", tt.method, tt.target, w.Code, w.Header().Get("Location"), tt.status)
+		}
+	}
+}
