@@ -70,7 +70,7 @@ func TestFullDisk(t *testing.T) {
 			}
 			break
 		}
-		ballast(t, dir)
+		ballast(t, dir, 1)
 	}
 	if !strings.Contains(refused, "no space") || !strings.Contains(refused, "--min-free-bytes") {
 		t.Fatalf("the refusal is %q, want one that says why and what to do", refused)
@@ -79,37 +79,87 @@ func TestFullDisk(t *testing.T) {
 	if x, _, err := wire.Do(m.Client, wire.Request{Method: "GET", Target: "/v2/keys/a?quorum=true"}); err != nil || x.Status != 200 {
 		t.Errorf("a quorum read on a full disk: %v, %v", x, err)
 	}
-	if x, _, err := wire.Do(m.Client, wire.Form("PUT", "/v2/keys/a", "value=after")); err != nil || x.Status != 500 {
-		t.Errorf("a small write on a full disk: %v, %v, want a refusal", x, err)
-	}
+	ballast(t, dir, 4) // the big write alone did not fit
+	answers(t, m, "/b", "small", 500)
 
 	if err := os.Remove(filepath.Join(dir, "ballast")); err != nil {
 		t.Fatal(err)
 	}
-	deadline := time.Now().Add(20 * time.Second)
-	for {
-		x, body, err := wire.Do(m.Client, wire.Form("PUT", "/v2/keys/a", "value=after"))
-		if err == nil && x.Status == 200 {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("writes did not return with the space: %s, %v", body, err)
-		}
-		<-time.After(20 * time.Millisecond) // the server looks at the disk a few times a second
-	}
+	answers(t, m, "/a", "after", 200)
 	m.Kill()
 	restart(t, m)
 	holds(t, m, "/a", "after")
 }
 
-// ballast takes another piece of the disk away.
-func ballast(t *testing.T, dir string) {
+// TestFullDiskOfTheLog has others fill the log's own disk to the last byte: the
+// member lives on, also through a restart, and takes writes when space returns.
+func TestFullDiskOfTheLog(t *testing.T) {
+	t.Parallel()
+	dir := mount(t, "size=16m", 0)
+	m := proc.Start(t, proc.Options{
+		Own:   []string{"--min-free-bytes", "1"},
+		Flags: []string{"--wal-dir", filepath.Join(dir, "wal")},
+	})
+	put(t, m, "/a", "before")
+	ballast(t, dir, 16)
+
+	refused := ""
+	big := wire.Form("PUT", "/v2/keys/fill", "value="+strings.Repeat("x", 512<<10))
+	for range 100 {
+		x, body, err := wire.Do(m.Client, big)
+		if err != nil {
+			t.Fatalf("a write on a full disk: %v", err)
+		}
+		if x.Status/100 != 2 {
+			refused = string(body)
+			break
+		}
+	}
+	if refused == "" {
+		t.Fatal("50 MiB were written to a disk of 16 MiB that is full")
+	}
+	holds(t, m, "/a", "before")
+	m.Kill()
+	restart(t, m)
+	holds(t, m, "/a", "before")
+
+	if err := os.Remove(filepath.Join(dir, "ballast")); err != nil {
+		t.Fatal(err)
+	}
+	answers(t, m, "/a", "after", 200)
+	m.Kill()
+	restart(t, m)
+	holds(t, m, "/a", "after")
+}
+
+// answers sets a key again and again until the answer has the wanted status: the
+// server looks at the disk a few times a second.
+func answers(t *testing.T, m *proc.Member, key, value string, want int) {
+	t.Helper()
+	deadline := time.Now().Add(20 * time.Second)
+	for {
+		x, body, err := wire.Do(m.Client, wire.Form("PUT", "/v2/keys"+key, "value="+value))
+		if err == nil && x.Status == want {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("PUT %s = %v %s, %v, want status %d", key, x, body, err, want)
+		}
+		<-time.After(20 * time.Millisecond)
+	}
+}
+
+// ballast takes another piece of the disk away, as much of it as there is.
+func ballast(t *testing.T, dir string, mebibytes int) {
 	t.Helper()
 	f, err := os.OpenFile(filepath.Join(dir, "ballast"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = f.Write(make([]byte, 1<<20))
+	_, err = f.Write(make([]byte, mebibytes<<20))
+	if errors.Is(err, syscall.ENOSPC) {
+		err = nil
+	}
 	if err := errors.Join(err, f.Close()); err != nil {
 		t.Fatal(err)
 	}
