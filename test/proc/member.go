@@ -20,6 +20,7 @@ import (
 
 // Options say how a member is started. The zero value is a fresh member.
 type Options struct {
+	Bin   string   // executable; the one under test
 	Dir   string   // data directory; a new one below the test's temporary directory
 	Flags []string // further flags, for any server
 	Own   []string // further flags that only our server knows
@@ -124,9 +125,12 @@ func (m *Member) args() []string {
 
 // Begin starts the process and does not wait for it to serve.
 func (m *Member) Begin() error {
-	bin, err := Binary()
-	if err != nil {
-		return err
+	bin := m.opts.Bin
+	if bin == "" {
+		var err error
+		if bin, err = Binary(); err != nil {
+			return err
+		}
 	}
 	cmd := exec.Command(bin, m.args()...)
 	cmd.Dir = filepath.Dir(m.Dir)
