@@ -13,6 +13,7 @@ import (
 	"go.etcd.io/raft/v3/raftpb"
 	"google.golang.org/protobuf/proto"
 
+	"etcd2/internal/disk"
 	"etcd2/membership"
 	"etcd2/raftnode"
 	"etcd2/snap"
@@ -53,7 +54,7 @@ func Open(cfg Config) (*Server, error) {
 // checkDir makes the data directory and tries whether it can be written to, so
 // that a wrong owner is told here and not as a failed write later.
 func checkDir(dir string) error {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := disk.OS().MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("cannot access data directory: %w", err)
 	}
 	probe := filepath.Join(dir, ".touch")

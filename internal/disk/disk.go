@@ -33,7 +33,8 @@ type FS interface {
 	// Remove deletes a file. The change is durable after SyncDir.
 	Remove(name string) error
 
-	// MkdirAll makes a directory and the parents it lacks.
+	// MkdirAll makes a directory and the parents it lacks. The names of those it
+	// makes are durable.
 	MkdirAll(name string, perm os.FileMode) error
 
 	// SyncDir makes the names in a directory durable.

@@ -60,6 +60,25 @@ func TestFile(t *testing.T) {
 	}
 }
 
+func TestMkdirAll(t *testing.T) {
+	t.Chdir(t.TempDir())
+	fs := disk.OS()
+	for _, name := range []string{"a", "a", ".", filepath.Join("b", "c", "..", "d", "e"), filepath.Join(t.TempDir(), "f", "g") + "/"} {
+		if err := fs.MkdirAll(name, 0o700); err != nil {
+			t.Fatalf("MkdirAll(%q): %v", name, err)
+		}
+		if info, err := os.Stat(name); err != nil || !info.IsDir() {
+			t.Errorf("after MkdirAll(%q): %v, %v", name, info, err)
+		}
+	}
+	if err := os.WriteFile("file", nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := fs.MkdirAll(filepath.Join("file", "x"), 0o700); err == nil {
+		t.Error("MkdirAll below a file gave no error")
+	}
+}
+
 func TestNames(t *testing.T) {
 	fs, dir := disk.OS(), t.TempDir()
 	for _, name := range []string{"c", "a", "b"} {

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
+	"slices"
 )
 
 // OS returns the file system of the operating system.
@@ -42,10 +44,28 @@ func (osFS) ReadDir(name string) ([]string, error) {
 	return names, nil
 }
 
-func (osFS) Rename(oldname, newname string) error         { return os.Rename(oldname, newname) }
-func (osFS) Remove(name string) error                     { return os.Remove(name) }
-func (osFS) MkdirAll(name string, perm os.FileMode) error { return os.MkdirAll(name, perm) }
-func (osFS) SyncDir(name string) error                    { return syncDir(name) }
+func (osFS) Rename(oldname, newname string) error { return os.Rename(oldname, newname) }
+func (osFS) Remove(name string) error             { return os.Remove(name) }
+func (osFS) SyncDir(name string) error            { return syncDir(name) }
+
+func (osFS) MkdirAll(name string, perm os.FileMode) error {
+	var made []string // innermost first
+	for dir := filepath.Clean(name); ; dir = filepath.Dir(dir) {
+		if _, err := os.Lstat(dir); !errors.Is(err, os.ErrNotExist) {
+			break
+		}
+		made = append(made, dir)
+	}
+	if err := os.MkdirAll(name, perm); err != nil {
+		return err
+	}
+	for _, dir := range slices.Backward(made) {
+		if err := syncDir(filepath.Dir(dir)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
 func (osFS) Lock(name string) (io.Closer, error) {
 	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
