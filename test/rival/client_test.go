@@ -62,7 +62,7 @@ func (c *channel) say(t *testing.T, m message) reply {
 		}
 		c.conn, c.r = conn, bufio.NewReader(conn)
 	}
-	_ = c.conn.SetDeadline(time.Now().Add(3 * time.Second))
+	_ = c.conn.SetDeadline(time.Now().Add(answerPatience))
 	_, _ = io.WriteString(c.conn, m.text) // a server may answer and hang up while it is written to
 	method := "GET"
 	if m.head {
