@@ -96,10 +96,11 @@ func (s *Server) applyConfChange(data []byte) error {
 	if cc.GetType() != raftpb.ConfChangeType_ConfChangeAddNode {
 		return fmt.Errorf("change of members %v is not known to this version", cc.GetType())
 	}
-	m, err := decodeMember(cc.GetContext())
+	added, err := decodeFounder(cc.GetContext())
 	if err != nil {
 		return err
 	}
+	m := added.member()
 	conf, err := s.node.ApplyConfChange(&cc)
 	if err != nil {
 		return err

@@ -38,48 +38,54 @@ func decodeEntry(data []byte) (id uint64, op store.Op, err error) {
 	return binary.BigEndian.Uint64(data[1:]), op, err
 }
 
-// founder is the context of a log entry that adds a member.
+// founder is a member as the log knows it: in the entry that adds it, and in the
+// metadata.
 type founder struct {
 	ID       membership.ID `json:"id"`
 	Name     string        `json:"name,omitempty"`
 	PeerURLs []string      `json:"peerURLs"`
 }
 
-func encodeMember(m membership.Member) ([]byte, error) {
-	return json.Marshal(founder{m.ID, m.Name, m.PeerURLs})
+func (f founder) member() membership.Member {
+	return membership.Member{ID: f.ID, Name: f.Name, PeerURLs: f.PeerURLs}
 }
 
-func decodeMember(b []byte) (membership.Member, error) {
+func decodeFounder(b []byte) (founder, error) {
 	var f founder
 	if err := json.Unmarshal(b, &f); err != nil {
-		return membership.Member{}, fmt.Errorf("%w: member %q: %w", errEntry, b, err)
+		return founder{}, fmt.Errorf("%w: member %q: %w", errEntry, b, err)
 	}
-	return membership.Member{ID: f.ID, Name: f.Name, PeerURLs: f.PeerURLs}, nil
+	return f, nil
 }
 
-// identity is the metadata of the log: whose it is.
+// identity is the metadata of the log: whose it is, and with which members the
+// cluster began. A log is made with it in one step, so a member that dies before
+// its first entry needs nothing else to begin again.
 type identity struct {
-	member, cluster membership.ID
+	Version  int           `json:"version"`
+	Member   membership.ID `json:"member"`
+	Cluster  membership.ID `json:"cluster"`
+	Founders []founder     `json:"founders"`
 }
 
-const (
-	identityVersion = 1
-	identitySize    = 1 + 8 + 8
-)
+const identityVersion = 1
 
-func (i identity) encode() []byte {
-	b := make([]byte, 0, identitySize)
-	b = append(b, identityVersion)
-	b = binary.BigEndian.AppendUint64(b, uint64(i.member))
-	return binary.BigEndian.AppendUint64(b, uint64(i.cluster))
+// newIdentity is the identity of a founding member.
+func newIdentity(cfg Config) identity {
+	who := identity{Version: identityVersion, Member: cfg.Self, Cluster: cfg.ClusterID}
+	for _, m := range cfg.Founders {
+		who.Founders = append(who.Founders, founder{m.ID, m.Name, m.PeerURLs})
+	}
+	return who
 }
 
 func decodeIdentity(b []byte) (identity, error) {
-	if len(b) != identitySize || b[0] != identityVersion {
-		return identity{}, fmt.Errorf("metadata %x is not that of a member of this version", b)
+	var who identity
+	if err := json.Unmarshal(b, &who); err != nil {
+		return identity{}, fmt.Errorf("metadata %q is not that of a member: %w", b, err)
 	}
-	return identity{
-		member:  membership.ID(binary.BigEndian.Uint64(b[1:])),
-		cluster: membership.ID(binary.BigEndian.Uint64(b[9:])),
-	}, nil
+	if who.Version != identityVersion {
+		return identity{}, fmt.Errorf("metadata of version %d, this program knows %d", who.Version, identityVersion)
+	}
+	return who, nil
 }

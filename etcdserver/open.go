@@ -3,6 +3,7 @@ package etcdserver
 import (
 	"crypto/rand"
 	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -69,10 +70,11 @@ func checkDir(dir string) error {
 }
 
 func (s *Server) open() error {
-	found, err := s.openLog()
+	who, found, err := s.openLog()
 	if err != nil {
 		return err
 	}
+	s.id, s.clusterID = who.Member, who.Cluster
 	checkpoints, err := s.cfg.Checkpoints()
 	if err != nil {
 		return err
@@ -84,7 +86,7 @@ func (s *Server) open() error {
 	}
 	s.store = tree
 	if len(found.Entries) == 0 && found.PrevIndex == 0 && meta.Index == 0 {
-		if found.Entries, found.Hard, err = s.bootstrap(); err != nil {
+		if found.Entries, found.Hard, err = s.bootstrap(who.Founders); err != nil {
 			return err
 		}
 		s.log.Info(fmt.Sprintf("starting member %s in cluster %s", s.id, s.clusterID))
@@ -92,37 +94,43 @@ func (s *Server) open() error {
 		if err := s.agree(found, meta); err != nil {
 			return err
 		}
-		s.log.Info("recovered store from checkpoint", "index", meta.Index, "nodes", meta.Nodes)
+		if meta.Index > 0 {
+			s.log.Info("recovered store from checkpoint", "index", meta.Index, "nodes", meta.Nodes)
+		}
 		s.log.Info(fmt.Sprintf("restarting member %s in cluster %s at commit index %d", s.id, s.clusterID, found.Hard.GetCommit()))
 	}
 	return s.restore(found, meta)
 }
 
 // openLog opens the log, or creates the one of a founding member.
-func (s *Server) openLog() (wal.State, error) {
+func (s *Server) openLog() (identity, wal.State, error) {
 	cfg := wal.Config{Dir: s.cfg.WALDir, FS: s.cfg.FS, Logger: s.log, OnSync: s.observeSync}
 	log, found, err := wal.Open(cfg)
-	switch {
-	case errors.Is(err, wal.ErrNoLog):
-		if err := s.checkUnused(); err != nil {
-			return wal.State{}, err
-		}
-		s.id, s.clusterID = s.cfg.Self, s.cfg.ClusterID
-		log, err = wal.Create(cfg, identity{s.id, s.clusterID}.encode())
-		if err != nil {
-			return wal.State{}, err
-		}
-	case err != nil:
-		return wal.State{}, err
-	default:
-		who, err := decodeIdentity(found.Metadata)
-		if err != nil {
-			return wal.State{}, errors.Join(fmt.Errorf("%w: %s: %w", ErrDataDir, s.cfg.WALDir, err), log.Close())
-		}
-		s.id, s.clusterID = who.member, who.cluster
+	if errors.Is(err, wal.ErrNoLog) {
+		return s.createLog(cfg)
+	}
+	if err != nil {
+		return identity{}, wal.State{}, err
 	}
 	s.wal = log
-	return found, nil
+	who, err := decodeIdentity(found.Metadata)
+	if err != nil {
+		return identity{}, wal.State{}, fmt.Errorf("%w: %s: %w", ErrDataDir, s.cfg.WALDir, err)
+	}
+	return who, found, nil
+}
+
+func (s *Server) createLog(cfg wal.Config) (identity, wal.State, error) {
+	if err := s.checkUnused(); err != nil {
+		return identity{}, wal.State{}, err
+	}
+	who := newIdentity(s.cfg)
+	metadata, err := json.Marshal(who)
+	if err != nil {
+		return identity{}, wal.State{}, err
+	}
+	s.wal, err = wal.Create(cfg, metadata)
+	return who, wal.State{}, err
 }
 
 // checkUnused refuses to found a cluster where a member has kept its data before.
@@ -154,20 +162,16 @@ func (s *Server) observeSync(took time.Duration, _ int64) { observe(s.cfg.Observ
 
 // bootstrap writes the first entries of a cluster: one for each founding
 // member, the same on every one of them.
-func (s *Server) bootstrap() ([]*raftpb.Entry, *raftpb.HardState, error) {
-	if s.id != s.cfg.Self || s.clusterID != s.cfg.ClusterID {
-		return nil, nil, fmt.Errorf("%w: %s holds the empty log of member %s in cluster %s, not of %s in %s; remove the directory or start with the flags it was made with",
-			ErrDataDir, s.cfg.WALDir, s.id, s.clusterID, s.cfg.Self, s.cfg.ClusterID)
-	}
-	entries := make([]*raftpb.Entry, 0, len(s.cfg.Founders))
-	for i, m := range s.cfg.Founders {
-		context, err := encodeMember(m)
+func (s *Server) bootstrap(founders []founder) ([]*raftpb.Entry, *raftpb.HardState, error) {
+	entries := make([]*raftpb.Entry, 0, len(founders))
+	for i, f := range founders {
+		context, err := json.Marshal(f)
 		if err != nil {
 			return nil, nil, err
 		}
 		change, err := proto.Marshal(&raftpb.ConfChange{
 			Type:    raftpb.ConfChangeType_ConfChangeAddNode.Enum(),
-			NodeId:  proto.Uint64(uint64(m.ID)),
+			NodeId:  proto.Uint64(uint64(f.ID)),
 			Context: context,
 		})
 		if err != nil {
