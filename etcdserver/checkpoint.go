@@ -37,6 +37,7 @@ type checkpointer struct {
 	entries uint64 // the limits of Config
 	bytes   int64
 
+	after        uint64 // raft index: no checkpoint takes time from the replay of a restart
 	sinceEntries uint64 // applied since the last hand-over
 	sinceBytes   int64
 	restUntil    atomic.Int64 // no hand-over before, Unix nanoseconds of this member
@@ -79,7 +80,8 @@ func (cp *checkpointer) due() bool {
 // consider hands over the changes since the last time if a checkpoint is due.
 // It runs in the applier and costs the same however much has changed.
 func (cp *checkpointer) consider(s *Server) {
-	if !cp.due() {
+	pos := s.progress.position()
+	if pos.RaftIndex < cp.after || !cp.due() {
 		return
 	}
 	conf, err := proto.Marshal(s.conf)
@@ -89,7 +91,6 @@ func (cp *checkpointer) consider(s *Server) {
 	}
 	cp.sinceEntries, cp.sinceBytes = 0, 0
 	cp.busy.Store(true)
-	pos := s.progress.position()
 	cp.work <- checkpointWork{s.store.Cut(), snap.Meta{
 		Index: pos.RaftIndex, Term: pos.RaftTerm, Conf: conf,
 		ClusterID: uint64(s.clusterID), MemberID: uint64(s.id),

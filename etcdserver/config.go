@@ -29,7 +29,7 @@ type Config struct {
 	Election time.Duration // silence before an election; 1s
 
 	CheckpointEntries uint64 // applied entries between checkpoints; 10000
-	CheckpointBytes   int64  // log bytes between checkpoints; 32 MiB
+	CheckpointBytes   int64  // log bytes between checkpoints; 16 MiB
 	HistoryEvents     int    // events kept for watchers; 100000
 	MinFreeBytes      uint64 // disk space below which writes are refused; 0 turns the guard off
 
@@ -70,7 +70,7 @@ func (c Config) withDefaults() (Config, error) {
 		c.CheckpointEntries = 10000
 	}
 	if c.CheckpointBytes == 0 {
-		c.CheckpointBytes = 32 << 20
+		c.CheckpointBytes = 16 << 20
 	}
 	if c.HistoryEvents == 0 {
 		c.HistoryEvents = 100000

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"go.etcd.io/raft/v3/raftpb"
@@ -70,21 +71,11 @@ func checkDir(dir string) error {
 }
 
 func (s *Server) open() error {
-	who, found, err := s.openLog()
+	who, found, meta, err := s.read()
 	if err != nil {
 		return err
 	}
 	s.id, s.clusterID = who.Member, who.Cluster
-	checkpoints, err := s.cfg.Checkpoints()
-	if err != nil {
-		return err
-	}
-	s.snap = checkpoints
-	tree, meta, err := s.snap.Load(store.Config{HistoryEvents: s.cfg.HistoryEvents})
-	if err != nil {
-		return err
-	}
-	s.store = tree
 	if len(found.Entries) == 0 && found.PrevIndex == 0 && meta.Index == 0 {
 		if found.Entries, found.Hard, err = s.bootstrap(who.Founders); err != nil {
 			return err
@@ -102,13 +93,50 @@ func (s *Server) open() error {
 	return s.restore(found, meta)
 }
 
-// openLog opens the log, or creates the one of a founding member.
-func (s *Server) openLog() (identity, wal.State, error) {
-	cfg := wal.Config{Dir: s.cfg.WALDir, FS: s.cfg.FS, Logger: s.log, OnSync: s.observeSync}
-	log, found, err := wal.Open(cfg)
-	if errors.Is(err, wal.ErrNoLog) {
-		return s.createLog(cfg)
+// read opens log and checkpoint, both at a time where there is something to read.
+// When both are at fault the error is that of the log.
+func (s *Server) read() (who identity, found wal.State, meta snap.Meta, err error) {
+	load := sync.OnceValue(func() error {
+		var err error
+		meta, err = s.loadCheckpoint()
+		return err
+	})
+	exists, err := wal.Exists(s.logConfig())
+	if err != nil {
+		return who, found, meta, err
 	}
+	if exists {
+		go load() // whose outcome is waited for below
+		who, found, err = s.openLog()
+	} else {
+		who, err = s.createLog()
+	}
+	if exists || err == nil {
+		if e := load(); err == nil {
+			err = e
+		}
+	}
+	return who, found, meta, err
+}
+
+func (s *Server) loadCheckpoint() (snap.Meta, error) {
+	checkpoints, err := s.cfg.Checkpoints()
+	if err != nil {
+		return snap.Meta{}, err
+	}
+	s.snap = checkpoints
+	tree, meta, err := s.snap.Load(store.Config{HistoryEvents: s.cfg.HistoryEvents})
+	s.store = tree
+	return meta, err
+}
+
+func (s *Server) logConfig() wal.Config {
+	return wal.Config{Dir: s.cfg.WALDir, FS: s.cfg.FS, Logger: s.log, OnSync: s.observeSync}
+}
+
+// openLog opens the log of a member that was founded before.
+func (s *Server) openLog() (identity, wal.State, error) {
+	log, found, err := wal.Open(s.logConfig())
 	if err != nil {
 		return identity{}, wal.State{}, err
 	}
@@ -120,17 +148,18 @@ func (s *Server) openLog() (identity, wal.State, error) {
 	return who, found, nil
 }
 
-func (s *Server) createLog(cfg wal.Config) (identity, wal.State, error) {
+// createLog makes the log of a founding member.
+func (s *Server) createLog() (identity, error) {
 	if err := s.checkUnused(); err != nil {
-		return identity{}, wal.State{}, err
+		return identity{}, err
 	}
 	who := newIdentity(s.cfg)
 	metadata, err := json.Marshal(who)
 	if err != nil {
-		return identity{}, wal.State{}, err
+		return identity{}, err
 	}
-	s.wal, err = wal.Create(cfg, metadata)
-	return who, wal.State{}, err
+	s.wal, err = wal.Create(s.logConfig(), metadata)
+	return who, err
 }
 
 // checkUnused refuses to found a cluster where a member has kept its data before.
@@ -224,6 +253,7 @@ func (s *Server) restore(found wal.State, meta snap.Meta) error {
 	}
 	s.conf = conf
 	s.startTerm = found.Hard.GetTerm()
+	s.checkpoint.after = found.PrevIndex + uint64(len(found.Entries))
 	s.progress.set(meta.Index, meta.Term)
 	s.clock = newClock()
 	s.clock.raise(s.store.Clock())
