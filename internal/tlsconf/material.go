@@ -1,0 +1,176 @@
+package tlsconf
+
+import (
+	"bytes"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"time"
+)
+
+// material is what the files held at one time. It never changes.
+type material struct {
+	seen        []os.FileInfo // the files, before they were read
+	cert        tls.Certificate
+	expires     time.Time
+	authorities *x509.CertPool // nil for those of the system
+	revoked     map[revocation]bool
+	allowedCN   string
+	server      *tls.Config
+	notes       []note
+}
+
+// revocation is a certificate that its issuer has taken back. Serial numbers are
+// unique for each issuer only.
+type revocation struct {
+	issuer string // DER of its name
+	serial string
+}
+
+// note is a warning about files that are in order and yet not as they should be.
+type note struct {
+	text  string
+	attrs []any
+}
+
+// warn logs the notes.
+func (m *material) warn(log *slog.Logger) {
+	for _, n := range m.notes {
+		log.Warn(n.text, n.attrs...)
+	}
+}
+
+// files are all that is read.
+func (c *Config) files() []string {
+	var names []string
+	for _, name := range []string{c.Cert, c.Key, c.CA, c.TrustedCA, c.CRL} {
+		if name != "" {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// load reads all files.
+func load(c *Config) (*material, error) {
+	if err := c.Complete(); err != nil {
+		return nil, err
+	}
+	if c.Auto {
+		if err := c.makePair(time.Now()); err != nil {
+			return nil, err
+		}
+	}
+	m := &material{seen: look(c.files()), allowedCN: c.AllowedCN}
+	if err := m.loadPair(c); err != nil {
+		return nil, err
+	}
+	for _, name := range []string{c.CA, c.TrustedCA} {
+		if err := m.loadAuthorities(name); err != nil {
+			return nil, err
+		}
+	}
+	if err := m.loadRevocations(c.CRL); err != nil {
+		return nil, err
+	}
+	m.server = m.newServer(c)
+	return m, nil
+}
+
+func (m *material) loadPair(c *Config) error {
+	var err error
+	if m.cert, err = tls.LoadX509KeyPair(c.Cert, c.Key); err != nil {
+		return err
+	}
+	for _, der := range m.cert.Certificate {
+		one, err := x509.ParseCertificate(der)
+		if err != nil {
+			return fmt.Errorf("%s: %w", c.Cert, err)
+		}
+		if m.expires.IsZero() || one.NotAfter.Before(m.expires) {
+			m.expires = one.NotAfter
+		}
+	}
+	if time.Now().After(m.expires) {
+		m.note("certificate has expired", "file", c.Cert, "expired", m.expires)
+	}
+	return nil
+}
+
+// loadAuthorities adds the certificates of a file to the authorities. A file
+// without any is not an error, but then nobody is trusted.
+func (m *material) loadAuthorities(name string) error {
+	if name == "" {
+		return nil
+	}
+	text, err := os.ReadFile(name)
+	if err != nil {
+		return err
+	}
+	if m.authorities == nil {
+		m.authorities = x509.NewCertPool()
+	}
+	found := false
+	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
+		if block.Type != "CERTIFICATE" {
+			continue
+		}
+		cert, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		m.authorities.AddCert(cert)
+		found = true
+	}
+	if !found {
+		m.note("no certificate in the file of authorities", "file", name)
+	}
+	return nil
+}
+
+// loadRevocations reads revocation lists. The file is trusted like that of the
+// authorities: no signature is checked, because the authority that signed may be
+// one that only the chain of a client holds.
+func (m *material) loadRevocations(name string) error {
+	if name == "" {
+		return nil
+	}
+	text, err := os.ReadFile(name)
+	if err != nil {
+		return err
+	}
+	var lists [][]byte
+	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
+		if block.Type == "X509 CRL" {
+			lists = append(lists, block.Bytes)
+		}
+	}
+	if len(lists) == 0 {
+		if bytes.Contains(text, []byte("-----BEGIN")) {
+			return fmt.Errorf("%s: %w", name, errNoList)
+		}
+		lists = [][]byte{text}
+	}
+	m.revoked = make(map[revocation]bool)
+	for _, der := range lists {
+		list, err := x509.ParseRevocationList(der)
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		for _, entry := range list.RevokedCertificateEntries {
+			m.revoked[revocation{string(list.RawIssuer), entry.SerialNumber.String()}] = true
+		}
+		if !list.NextUpdate.IsZero() && time.Now().After(list.NextUpdate) {
+			m.note("revocation list is out of date", "file", name, "issuer", list.Issuer.String(), "due", list.NextUpdate)
+		}
+	}
+	return nil
+}
+
+var errNoList = errors.New("no revocation list in it")
+
+func (m *material) note(text string, attrs ...any) { m.notes = append(m.notes, note{text, attrs}) }
