@@ -31,8 +31,9 @@ type Front struct {
 // stopGrace is how long requests under way may take once Run is to end.
 const stopGrace = time.Second
 
-// NewFront returns a front for a server that has a Handler of this package. The
-// server takes what the front leaves, nothing else, and is closed by it.
+// NewFront returns a front for a server that NewHTTPServer made for a Handler of
+// this package. The server takes what the front leaves, nothing else, and is
+// closed by it.
 func NewFront(srv *http.Server) *Front {
 	f := &Front{
 		h: srv.Handler.(*handler), http: srv, rest: newHandover(),
@@ -101,8 +102,8 @@ func (f *Front) begin(c net.Conn) {
 	}
 	f.conns[c] = true
 	f.running.Go(func() {
-		left := c
-		if len(f.h.cfg.CORS) == 0 { // else every answer has headers that are not known here
+		left := f.greet(c)
+		if left != nil && len(f.h.cfg.CORS) == 0 { // else every answer has headers that are not known here
 			left = newFrontConn(f, c).serve()
 		}
 		f.forget(c)
@@ -132,7 +133,7 @@ func (f *Front) close(listeners []net.Listener) {
 	f.each(func(c net.Conn) { c.SetReadDeadline(time.Unix(1, 0)) }) // wakes the idle ones
 	context.AfterFunc(grace, func() {
 		f.stop()
-		f.each(func(c net.Conn) { c.Close() })
+		f.each(cut)
 	})
 	f.running.Wait()
 	if f.http.Shutdown(grace) != nil {
@@ -190,18 +191,3 @@ type handoverAddr struct{}
 
 func (handoverAddr) Network() string { return "front" }
 func (handoverAddr) String() string  { return "front" }
-
-// replayed is a connection whose first bytes have been read already.
-type replayed struct {
-	net.Conn
-	read []byte
-}
-
-func (r *replayed) Read(p []byte) (int, error) {
-	if len(r.read) == 0 {
-		return r.Conn.Read(p)
-	}
-	n := copy(p, r.read)
-	r.read = r.read[n:]
-	return n, nil
-}

@@ -117,7 +117,7 @@ func (c *frontConn) leave() net.Conn {
 		c.conn.Close()
 		return nil
 	}
-	return &replayed{Conn: c.conn, read: bytes.Clone(c.buf)}
+	return replay(c.conn, bytes.Clone(c.buf))
 }
 
 // request answers one request. ok is false for a watch, which is not for here;

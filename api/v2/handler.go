@@ -31,6 +31,10 @@ type Config struct {
 	WriteTimeout time.Duration   // one chunk of a watch or a long listing must leave within; 30s
 	ReadTimeout  time.Duration   // a request body must arrive within; 1m
 	Logger       *slog.Logger    // discard
+
+	// Certificates tell when the certificate that is shown on a port expires, by
+	// the name of the port; the metrics show it. None.
+	Certificates map[string]func() time.Time
 }
 
 func (c Config) withDefaults() Config {
