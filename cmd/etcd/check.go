@@ -42,6 +42,9 @@ func (o *options) check() error {
 	if o.set("listen-client-urls") && !o.set("advertise-client-urls") && !o.set("addr") && !mayBeProxy {
 		return errAdvertise
 	}
+	if err := checkTLS(c); err != nil {
+		return err
+	}
 	if err := checkTiming(c.Heartbeat, c.Election); err != nil {
 		return err
 	}

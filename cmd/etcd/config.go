@@ -4,6 +4,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"etcd2/internal/tlsconf"
 	"etcd2/membership"
 )
 
@@ -50,8 +51,8 @@ type Config struct {
 
 	// Security, profiling, logging.
 
-	ClientTLS   TLSFiles
-	PeerTLS     TLSFiles
+	ClientTLS   tlsconf.Config
+	PeerTLS     tlsconf.Config
 	EnablePprof bool
 	LogFormat   string // "text" or "json"
 	LogLevel    string
@@ -67,15 +68,6 @@ type Config struct {
 	ProxyDialTimeout  time.Duration // 0 for none, as the two below
 	ProxyWriteTimeout time.Duration
 	ProxyReadTimeout  time.Duration
-}
-
-// TLSFiles names the certificate files of one side.
-type TLSFiles struct {
-	Cert           string
-	Key            string
-	TrustedCA      string
-	CA             string // the old way to say TrustedCA and ClientCertAuth at once
-	ClientCertAuth bool
 }
 
 // The values of the flags that take one of a few words.

@@ -88,10 +88,10 @@ func ignored(to *bool) *setting[bool] {
 func (o *options) applyLegacy() error {
 	l := &o.legacy
 	client, peer := "http", "http"
-	if t := o.cfg.ClientTLS; t.Cert != "" || t.Key != "" {
+	if t := &o.cfg.ClientTLS; t.Given() || t.Auto {
 		client = "https"
 	}
-	if t := o.cfg.PeerTLS; t.Cert != "" || t.Key != "" {
+	if t := &o.cfg.PeerTLS; t.Given() || t.Auto {
 		peer = "https"
 	}
 	l.bindAddr.bindLike(l.addr, legacyClientPort)

@@ -75,11 +75,16 @@ func (o *options) securityFlags() []option {
 		{name: "key-file", value: text(&client.Key), usage: "Private key of that certificate."},
 		{name: "client-cert-auth", value: boolean(&client.ClientCertAuth), usage: "Ask clients for a certificate."},
 		{name: "trusted-ca-file", value: text(&client.TrustedCA), usage: "Authorities that sign the certificates of clients."},
+		{name: "client-crl-file", value: text(&client.CRL), usage: "Revocation lists: clients with a certificate in them are refused."},
+		{name: "auto-tls", value: boolean(&client.Auto), usage: "Make a certificate for https client URLs when none is given."},
 		{name: "peer-ca-file", value: text(&peer.CA), usage: "Old way to give both --peer-trusted-ca-file and --peer-client-cert-auth."},
 		{name: "peer-cert-file", value: text(&peer.Cert), usage: "Certificate shown to other members."},
 		{name: "peer-key-file", value: text(&peer.Key), usage: "Private key of that certificate."},
 		{name: "peer-client-cert-auth", value: boolean(&peer.ClientCertAuth), usage: "Ask other members for a certificate."},
 		{name: "peer-trusted-ca-file", value: text(&peer.TrustedCA), usage: "Authorities that sign the certificates of members."},
+		{name: "peer-crl-file", value: text(&peer.CRL), usage: "Revocation lists: members with a certificate in them are refused."},
+		{name: "peer-cert-allowed-cn", value: text(&peer.AllowedCN), usage: "The common name that the certificates of members must have."},
+		{name: "peer-auto-tls", value: boolean(&peer.Auto), usage: "Make a certificate for https peer URLs when none is given."},
 	}
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"log/slog"
 	"net"
@@ -27,6 +28,8 @@ const (
 type listeners struct {
 	Peers   []net.Listener
 	Clients []net.Listener
+	peer    side
+	client  side
 	opened  []opened
 	log     *slog.Logger
 }
@@ -41,7 +44,12 @@ type opened struct {
 // listen opens the peer URLs, then the client URLs, each in sorted order. When
 // one cannot be opened, the others are closed again.
 func listen(ctx context.Context, c *Config, log *slog.Logger) (*listeners, error) {
-	l := &listeners{log: log.With(pkgKey, "etcdmain")}
+	main := log.With(pkgKey, "etcdmain")
+	l := &listeners{
+		peer:   side{name: "peer", purpose: "peers", files: &c.PeerTLS, log: main},
+		client: side{name: "client", purpose: "client requests", files: &c.ClientTLS, log: main},
+		log:    main,
+	}
 	if err := l.open(ctx, c); err != nil {
 		l.Close()
 		return nil, err
@@ -50,16 +58,16 @@ func listen(ctx context.Context, c *Config, log *slog.Logger) (*listeners, error
 }
 
 func (l *listeners) open(ctx context.Context, c *Config) error {
-	c.PeerTLS.describe("peerTLS", l.log)
-	if !c.PeerTLS.empty() {
-		// Members also show the certificate when they dial, so half of it is no
-		// use even when nothing listens on https.
-		if err := c.PeerTLS.complete(); err != nil {
+	l.peer.describe(c.DataDir, secureHosts(c.ListenPeerURLs, c.AdvertisePeerURLs))
+	if c.PeerTLS.Given() {
+		// Members also show the certificate when they dial, so mistakes in it count
+		// even when nothing listens on https.
+		if err := l.peer.load(); err != nil {
 			return err
 		}
 	}
 	for _, u := range c.ListenPeerURLs {
-		n, err := l.openOne(ctx, u, "peer", "peers", u, &c.PeerTLS)
+		n, err := l.openOne(ctx, u, &l.peer, u, nil)
 		if err != nil {
 			return err
 		}
@@ -69,32 +77,25 @@ func (l *listeners) open(ctx context.Context, c *Config) error {
 	if err != nil {
 		return err
 	}
-	c.ClientTLS.describe("clientTLS", l.log)
+	l.client.describe(c.DataDir, secureHosts(c.ListenClientURLs, c.AdvertiseClientURLs))
 	for _, u := range c.ListenClientURLs {
-		n, err := l.openOne(ctx, u, "client", "client requests", "given listener", &c.ClientTLS)
+		n, err := l.openOne(ctx, u, &l.client, "given listener", connections)
 		if err != nil {
 			return err
-		}
-		if connections != nil {
-			n = newLimited(n, connections)
 		}
 		l.Clients = append(l.Clients, n)
 	}
 	return nil
 }
 
-// openOne opens one URL. side is "peer" or "client", purpose what the log says it
-// is for, what the URL as the message about missing certificates has it.
-func (l *listeners) openOne(ctx context.Context, text, side, purpose, what string, files *TLSFiles) (net.Listener, error) {
+// openOne opens one URL. what is the URL as the message about missing certificates
+// has it; slots limit the connections, nil does not.
+func (l *listeners) openOne(ctx context.Context, text string, of *side, what string, slots chan struct{}) (net.Listener, error) {
 	u, err := url.Parse(text)
 	if err != nil {
 		return nil, err
 	}
-	if u.Scheme == "http" && !files.empty() {
-		l.log.Warn(fmt.Sprintf("The scheme of %s url %s is http while %s key/cert files are presented. Ignored %s key/cert files.",
-			side, text, side, side))
-	}
-	if err := files.checkListen(text, u.Scheme, what); err != nil {
+	if err := of.secure(u, what); err != nil {
 		return nil, err
 	}
 	config := net.ListenConfig{KeepAlive: keepAlive}
@@ -102,9 +103,43 @@ func (l *listeners) openOne(ctx context.Context, text, side, purpose, what strin
 	if err != nil {
 		return nil, err
 	}
-	l.log.Info(fmt.Sprintf("listening for %s on %s", purpose, text))
-	l.opened = append(l.opened, opened{n, text, purpose})
+	l.log.Info(fmt.Sprintf("listening for %s on %s", of.purpose, text))
+	l.opened = append(l.opened, opened{n, text, of.purpose})
+	if slots != nil {
+		n = newLimited(n, slots)
+	}
+	if u.Scheme == "https" {
+		// A handshake begins when the connection is first used, so a slow one
+		// keeps no other from being accepted.
+		n = tls.NewListener(n, of.source.Server())
+	}
 	return n, nil
+}
+
+// Run keeps up with the certificate files until ctx ends.
+func (l *listeners) Run(ctx context.Context) error {
+	var watching []service
+	for _, s := range []*side{&l.peer, &l.client} {
+		if s.source != nil {
+			watching = append(watching, s.source.Run)
+		}
+	}
+	if len(watching) == 0 {
+		<-ctx.Done()
+		return nil
+	}
+	return together(ctx, watching...)
+}
+
+// expiries tells when the certificates that are shown expire, by port.
+func (l *listeners) expiries() map[string]func() time.Time {
+	expiries := make(map[string]func() time.Time)
+	for _, s := range []*side{&l.peer, &l.client} {
+		if s.source != nil {
+			expiries[s.name] = s.source.Expires
+		}
+	}
+	return expiries
 }
 
 // Close closes the addresses in reverse order and says so.

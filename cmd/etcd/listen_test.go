@@ -17,6 +17,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"etcd2/internal/tlsconf"
 )
 
 // freeAddress is an address nobody listens on at this moment.
@@ -133,32 +135,38 @@ func TestCertificateFiles(t *testing.T) {
 	tests := []struct {
 		name      string
 		peerURL   string
-		peer      TLSFiles
+		peer      tlsconf.Config
 		clientURL string
-		client    TLSFiles
+		client    tlsconf.Config
 		err       string // "" when both are opened
 		log       string
 	}{
-		{name: "half a pair on http", clientURL: http, client: TLSFiles{Cert: "c"},
+		{name: "half a pair on http", clientURL: http, client: tlsconf.Config{Cert: "c"},
 			log: "etcdmain: The scheme of client url http://127.0.0.1:0 is http while client key/cert files are presented. Ignored client key/cert files.\n"},
 		{name: "https without files", clientURL: https, err: "cannot listen on TLS for given listener: KeyFile and CertFile are not presented"},
-		{name: "https with a CA only", clientURL: https, client: TLSFiles{TrustedCA: text}, err: "cannot listen on TLS for given listener: KeyFile and CertFile are not presented"},
-		{name: "https with half a pair", clientURL: https, client: TLSFiles{Key: "k"}, err: "KeyFile and CertFile must both be present[key: k, cert: ]"},
-		{name: "missing file", clientURL: https, client: TLSFiles{Cert: good + ".crt", Key: filepath.Join(dir, "absent")}, err: "open " + filepath.Join(dir, "absent") + ": "},
-		{name: "no certificate in it", clientURL: https, client: TLSFiles{Cert: text, Key: good + ".key"}, err: "tls: failed to find any PEM data in certificate input"},
-		{name: "pair of strangers", clientURL: https, client: TLSFiles{Cert: good + ".crt", Key: other + ".key"}, err: "tls: private key does not match public key"},
-		{name: "missing CA", clientURL: https, client: TLSFiles{Cert: good + ".crt", Key: good + ".key", TrustedCA: filepath.Join(dir, "ca")}, err: "open " + filepath.Join(dir, "ca") + ": "},
-		{name: "all in order", clientURL: https, client: TLSFiles{Cert: good + ".crt", Key: good + ".key", ClientCertAuth: true},
-			err: "cannot listen on TLS for https://127.0.0.1:0: this build serves http only",
+		{name: "https with a CA only", clientURL: https, client: tlsconf.Config{TrustedCA: text}, err: "cannot listen on TLS for given listener: KeyFile and CertFile are not presented"},
+		{name: "https with half a pair", clientURL: https, client: tlsconf.Config{Key: "k"}, err: "KeyFile and CertFile must both be present[key: k, cert: ]"},
+		{name: "missing file", clientURL: https, client: tlsconf.Config{Cert: good + ".crt", Key: filepath.Join(dir, "absent")}, err: "open " + filepath.Join(dir, "absent") + ": "},
+		{name: "no certificate in it", clientURL: https, client: tlsconf.Config{Cert: text, Key: good + ".key"}, err: "tls: failed to find any PEM data in certificate input"},
+		{name: "pair of strangers", clientURL: https, client: tlsconf.Config{Cert: good + ".crt", Key: other + ".key"}, err: "tls: private key does not match public key"},
+		{name: "missing CA", clientURL: https, client: tlsconf.Config{Cert: good + ".crt", Key: good + ".key", TrustedCA: filepath.Join(dir, "ca")}, err: "open " + filepath.Join(dir, "ca") + ": "},
+		{name: "all in order", clientURL: https, client: tlsconf.Config{Cert: good + ".crt", Key: good + ".key", ClientCertAuth: true},
 			log: "etcdmain: clientTLS: cert = " + good + ".crt, key = " + good + ".key, ca = , trusted-ca = , client-cert-auth = true\n"},
+		{name: "made here", clientURL: https, client: tlsconf.Config{Auto: true},
+			log: "tls: made a certificate of our own"},
+		{name: "made here for no port", clientURL: http, client: tlsconf.Config{Auto: true},
+			log: "etcdmain: ignoring client auto TLS since no client url to listen on is https\n"},
+		{name: "made here beside others", clientURL: https, client: tlsconf.Config{Auto: true, Cert: good + ".crt", Key: good + ".key"},
+			log: "etcdmain: ignoring client auto TLS since certs given\n"},
+		{name: "missing file for members, on http too", peerURL: http, peer: tlsconf.Config{Cert: good + ".crt", Key: filepath.Join(dir, "absent")}, err: "open " + filepath.Join(dir, "absent") + ": "},
 		{name: "peer without files", peerURL: https, err: "cannot listen on TLS for https://127.0.0.1:0: KeyFile and CertFile are not presented"},
-		{name: "half a pair for members, on http too", peerURL: http, peer: TLSFiles{Key: "k"}, err: "KeyFile and CertFile must both be present[key: k, cert: ]",
+		{name: "half a pair for members, on http too", peerURL: http, peer: tlsconf.Config{Key: "k"}, err: "KeyFile and CertFile must both be present[key: k, cert: ]",
 			log: "etcdmain: peerTLS: cert = , key = k, ca = , trusted-ca = , client-cert-auth = false\n"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			var out bytes.Buffer
-			cfg := &Config{PeerTLS: tt.peer, ClientTLS: tt.client}
+			cfg := &Config{DataDir: t.TempDir(), PeerTLS: tt.peer, ClientTLS: tt.client}
 			if tt.peerURL != "" {
 				cfg.ListenPeerURLs = []string{tt.peerURL}
 			}

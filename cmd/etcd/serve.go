@@ -38,15 +38,16 @@ func serve(ctx context.Context, cfg Config, log *slog.Logger) error {
 		func(ctx context.Context) error {
 			defer stopMember()
 			return together(ctx,
-				func(ctx context.Context) error { return serveClients(ctx, &cfg, member, metrics, l.Clients, log) },
+				func(ctx context.Context) error { return serveClients(ctx, &cfg, member, metrics, l, log) },
 				func(ctx context.Context) error { return serveHTTP(ctx, peer.Handler(member), l.Peers, log) },
+				l.Run,
 			)
 		},
 	)
 }
 
 // serveClients serves the client URLs until ctx ends.
-func serveClients(ctx context.Context, cfg *Config, member *etcdserver.Server, metrics *v2.Metrics, on []net.Listener, log *slog.Logger) error {
+func serveClients(ctx context.Context, cfg *Config, member *etcdserver.Server, metrics *v2.Metrics, l *listeners, log *slog.Logger) error {
 	h := v2.Handler(member, v2.Config{
 		CORS:     cfg.CORS,
 		Pprof:    cfg.EnablePprof,
@@ -54,9 +55,11 @@ func serveClients(ctx context.Context, cfg *Config, member *etcdserver.Server, m
 		LogLevel: &cfg.Levels.All,
 		Stop:     ctx,
 		Logger:   log.With(pkgKey, "api"),
+
+		Certificates: l.expiries(),
 	})
 	awaitAnnounced(ctx, member, cfg.Election)
-	return v2.NewFront(newHTTPServer(h, log)).Run(ctx, on...)
+	return v2.NewFront(newHTTPServer(h, log)).Run(ctx, l.Clients...)
 }
 
 // memberConfig is the part of the configuration that the member itself needs.

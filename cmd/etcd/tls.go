@@ -1,67 +1,112 @@
 package main
 
 import (
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
+	"net"
+	"net/url"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"etcd2/internal/tlsconf"
 )
 
-// empty tells whether neither certificate nor key is named.
-func (t *TLSFiles) empty() bool { return t.Cert == "" && t.Key == "" }
+// fixtures is the directory for certificates that a member made itself, below its
+// data directory. The names are those of etcd 3.
+const fixtures = "fixtures"
 
-// describe logs the files of a side that has any.
-func (t *TLSFiles) describe(side string, log *slog.Logger) {
-	if t.empty() {
-		return
-	}
-	log.Info(fmt.Sprintf("%s: cert = %s, key = %s, ca = %s, trusted-ca = %s, client-cert-auth = %v",
-		side, t.Cert, t.Key, t.CA, t.TrustedCA, t.ClientCertAuth))
+// side is one of the two kinds of ports and its certificates.
+type side struct {
+	name    string // "client" or "peer"
+	purpose string // what log lines say its ports are for
+	files   *tlsconf.Config
+	source  *tlsconf.Source // nil until a certificate is needed
+	log     *slog.Logger
 }
 
-// complete tells whether both certificate and key are named; the error texts are
-// those of the recorded server.
-func (t *TLSFiles) complete() error {
-	if t.Cert == "" || t.Key == "" {
-		return fmt.Errorf("KeyFile and CertFile must both be present[key: %s, cert: %s]", t.Key, t.Cert)
+// describe logs the files of a side that has any, and what comes of the wish to
+// have them made. hosts are those the member is reached by over https.
+func (s *side) describe(dataDir string, hosts []string) {
+	auto := s.files.Auto
+	switch {
+	case auto && s.files.Given():
+		s.files.Auto = false
+		s.log.Warn(fmt.Sprintf("ignoring %s auto TLS since certs given", s.name))
+	case auto && len(hosts) == 0:
+		s.files.Auto = false
+		s.log.Warn(fmt.Sprintf("ignoring %s auto TLS since no %s url to listen on is https", s.name, s.name))
+	case auto:
+		dir := filepath.Join(dataDir, fixtures, s.name)
+		s.files.Cert, s.files.Key = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
+		s.files.AutoHosts = hosts
+	}
+	if f := s.files; f.Given() {
+		s.log.Info(fmt.Sprintf("%sTLS: cert = %s, key = %s, ca = %s, trusted-ca = %s, client-cert-auth = %v",
+			s.name, f.Cert, f.Key, f.CA, f.TrustedCA, f.ClientCertAuth))
+	}
+}
+
+// load reads the certificates when that has not been done yet.
+func (s *side) load() error {
+	if s.source != nil {
+		return nil
+	}
+	s.files.Logger = s.log.With(pkgKey, "tls", "side", s.name)
+	var err error
+	s.source, err = tlsconf.Load(*s.files)
+	return err
+}
+
+// secure loads what a URL to listen on needs, or warns that it does not need what
+// there is. what is the URL as the message about missing files has it.
+func (s *side) secure(u *url.URL, what string) error {
+	switch {
+	case u.Scheme == "https" && !s.files.Given():
+		return fmt.Errorf("cannot listen on TLS for %s: KeyFile and CertFile are not presented", what)
+	case u.Scheme == "https":
+		return s.load()
+	case s.files.Given():
+		s.log.Warn(fmt.Sprintf("The scheme of %s url %s is http while %s key/cert files are presented. Ignored %s key/cert files.",
+			s.name, u, s.name, s.name))
 	}
 	return nil
 }
 
-// load reads every file that is named, to find mistakes in them.
-func (t *TLSFiles) load() error {
-	if err := t.complete(); err != nil {
-		return err
+// secureHosts are the names a certificate of our own has to be good for when it is
+// shown on these ports; none when no port is secure. Listening on all addresses
+// names none.
+func secureHosts(listen, advertise []string) []string {
+	secure := func(u string) bool { return strings.HasPrefix(u, "https://") }
+	if !slices.ContainsFunc(listen, secure) {
+		return nil
 	}
-	if _, err := tls.LoadX509KeyPair(t.Cert, t.Key); err != nil {
-		return err
-	}
-	for _, ca := range []string{t.CA, t.TrustedCA} {
-		if ca == "" {
+	hosts := []string{"localhost", "127.0.0.1", "::1"}
+	for _, text := range slices.Concat(listen, advertise) {
+		u, err := url.Parse(text)
+		if err != nil || !secure(text) {
 			continue
 		}
-		if _, err := os.ReadFile(ca); err != nil {
-			return err
+		host := u.Hostname()
+		ip := net.ParseIP(host)
+		if host == "" || strings.Contains(host, "%") || ip != nil && ip.IsUnspecified() || slices.Contains(hosts, host) {
+			continue
 		}
+		hosts = append(hosts, host)
 	}
-	return nil
+	return hosts
 }
 
-// errNoTLS is the refusal of an https URL whose files are all in order.
-var errNoTLS = errors.New("this build serves http only; listen on an http URL")
-
-// checkListen looks for mistakes in the files that an URL to listen on needs.
-// what is the URL as the message about missing files has it.
-func (t *TLSFiles) checkListen(u, scheme, what string) error {
-	switch {
-	case scheme == "http":
-		return nil
-	case t.empty():
-		return fmt.Errorf("cannot listen on TLS for %s: KeyFile and CertFile are not presented", what)
+// checkTLS refuses to look at the certificates of those who are not asked for any.
+func checkTLS(c *Config) error {
+	switch client, peer := &c.ClientTLS, &c.PeerTLS; {
+	case client.CRL != "" && !client.AsksForCertificates():
+		return errors.New("-client-crl-file is of no use without -client-cert-auth")
+	case peer.CRL != "" && !peer.AsksForCertificates():
+		return errors.New("-peer-crl-file is of no use without -peer-client-cert-auth")
+	case peer.AllowedCN != "" && !peer.AsksForCertificates():
+		return errors.New("-peer-cert-allowed-cn is of no use without -peer-client-cert-auth")
 	}
-	if err := t.load(); err != nil {
-		return err
-	}
-	return fmt.Errorf("cannot listen on TLS for %s: %w", u, errNoTLS)
+	return nil
 }

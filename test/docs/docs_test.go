@@ -74,10 +74,14 @@ func play(t *testing.T, page string, commands []Command) {
 		t.Fatal(err)
 	}
 	sh := newShell(t, filepath.Dir(bin))
-	// The pages show the default addresses; the member under test has others.
+	// The pages show the default addresses; the member under test has others, and a
+	// member that a page starts itself has those of one that is never started.
+	second := proc.New(t, proc.Options{})
 	const client, peer = "127.0.0.1:2379", "127.0.0.1:2380"
-	there := strings.NewReplacer(client, m.Client, peer, m.Peer, "localhost:2379", m.Client)
-	back := strings.NewReplacer(m.Client, client, m.Peer, peer)
+	const client2, peer2 = "127.0.0.1:2479", "127.0.0.1:2480"
+	there := strings.NewReplacer(client, m.Client, peer, m.Peer, "localhost:2379", m.Client,
+		client2, second.Client, peer2, second.Peer)
+	back := strings.NewReplacer(m.Client, client, m.Peer, peer, second.Client, client2, second.Peer, peer2)
 	for _, c := range commands {
 		got, err := sh.run(there.Replace(c.Text))
 		if err != nil {

@@ -25,6 +25,9 @@ type Options struct {
 	Flags []string // further flags, for any server
 	Own   []string // further flags that only our server knows
 	Env   []string // further variables, NAME=value
+
+	HTTPS bool // both ports speak TLS; Flags say with which certificates
+	Mixed bool // clients are served on an https port as well
 }
 
 // Member is one server process and its place. It belongs to one goroutine; only
@@ -32,12 +35,14 @@ type Options struct {
 type Member struct {
 	Client string // host:port of the client API
 	Peer   string // host:port of the peer API
+	Secure string // host:port of the client API over TLS, for Options.Mixed
 	Dir    string // data directory
 
-	opts Options
-	cmd  *exec.Cmd
-	log  *logBuffer
-	done chan struct{} // closed when the process has ended; then state is set
+	opts   Options
+	starts int // of the process
+	cmd    *exec.Cmd
+	log    *logBuffer
+	done   chan struct{} // closed when the process has ended; then state is set
 }
 
 // startTries bounds how often a start is repeated because another program took a
@@ -85,10 +90,10 @@ func New(t testing.TB, o Options) *Member {
 	return m
 }
 
-// choosePorts takes two ports that are free at this moment.
+// choosePorts takes three ports that are free at this moment.
 func (m *Member) choosePorts(t testing.TB) {
 	t.Helper()
-	var ls [2]net.Listener
+	var ls [3]net.Listener
 	for i := range ls {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
@@ -96,25 +101,36 @@ func (m *Member) choosePorts(t testing.TB) {
 		}
 		ls[i] = l
 	}
-	m.Client, m.Peer = ls[0].Addr().String(), ls[1].Addr().String()
+	m.Client, m.Peer, m.Secure = ls[0].Addr().String(), ls[1].Addr().String(), ls[2].Addr().String()
 	for _, l := range ls {
 		_ = l.Close()
 	}
 }
 
 // URL returns the base URL of the client API.
-func (m *Member) URL() string { return "http://" + m.Client }
+func (m *Member) URL() string { return m.scheme() + m.Client }
+
+func (m *Member) scheme() string {
+	if m.opts.HTTPS {
+		return "https://"
+	}
+	return "http://"
+}
 
 // args is the command line.
 func (m *Member) args() []string {
+	clients, peer := m.URL(), m.scheme()+m.Peer
+	if m.opts.Mixed {
+		clients += ",https://" + m.Secure
+	}
 	args := []string{
 		"--name", "n1",
 		"--data-dir", m.Dir,
-		"--listen-client-urls", "http://" + m.Client,
-		"--advertise-client-urls", "http://" + m.Client,
-		"--listen-peer-urls", "http://" + m.Peer,
-		"--initial-advertise-peer-urls", "http://" + m.Peer,
-		"--initial-cluster", "n1=http://" + m.Peer,
+		"--listen-client-urls", clients,
+		"--advertise-client-urls", clients,
+		"--listen-peer-urls", peer,
+		"--initial-advertise-peer-urls", peer,
+		"--initial-cluster", "n1=" + peer,
 	}
 	args = append(args, m.opts.Flags...)
 	if Foreign() {
@@ -140,6 +156,7 @@ func (m *Member) Begin() error {
 	if err := cmd.Start(); err != nil {
 		return err
 	}
+	m.starts++
 	m.cmd, m.done = cmd, make(chan struct{})
 	go func(done chan struct{}) {
 		_ = cmd.Wait() // the state tells how it ended
@@ -236,6 +253,13 @@ const pollEvery = 10 * time.Millisecond
 var errNotYet = errors.New("not ready yet")
 
 func (m *Member) ready() error {
+	if m.opts.HTTPS {
+		// It may refuse us for want of a certificate, so its log has to do.
+		if strings.Count(m.Log(), "published {") < m.starts {
+			return errNotYet
+		}
+		return nil
+	}
 	_, version, err := wire.Do(m.Client, wire.Request{Method: "GET", Target: "/version"})
 	if err != nil {
 		return err
