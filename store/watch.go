@@ -12,6 +12,7 @@ type WatchOptions struct {
 	Recursive bool   // those of the nodes below the path too
 	Stream    bool   // all of them, instead of the first one
 	Since     uint64 // those from this index on, 0 for those to come
+	Wake      func() // for Poll, which describes it; a watcher that has it cannot Next
 }
 
 // Watch begins to watch path. The node need not exist. When the history does
@@ -26,7 +27,10 @@ func (s *Store) Watch(path string, o WatchOptions) (*Watcher, error) {
 	h := &s.hub
 	w := &Watcher{
 		hub: h, path: path, recursive: o.Recursive, stream: o.Stream,
-		since: o.Since, ready: make(chan struct{}, 1),
+		since: o.Since, wake: o.Wake,
+	}
+	if w.wake == nil {
+		w.ready = make(chan struct{}, 1)
 	}
 	h.mu.Lock()
 	w.index = h.past.next - 1
@@ -51,7 +55,7 @@ func (s *Store) Watch(path string, o WatchOptions) (*Watcher, error) {
 	return w, nil
 }
 
-// Watcher hands the events of one watch to one goroutine.
+// Watcher hands the events of one watch to one goroutine at a time.
 //
 // It is either behind, reading the history at its own pace, or registered with
 // the hub, which fills its queue, or ended.
@@ -62,15 +66,17 @@ type Watcher struct {
 	since     uint64 // the next event of interest has this index or a higher one
 	recursive bool
 	stream    bool
-	behind    bool // the goroutine that calls Next reads the history from since on
+	behind    bool // whoever calls Next or Poll reads the history from since on
 
 	registered bool     // guarded by hub.mu, like the two links
 	prev, next *Watcher // in the list of the topic
 
-	ready chan struct{} // holds one token after a change of the fields below: enough to wake Next
+	wake  func()        // of the options
+	ready chan struct{} // without wake: one token says that a waiting Next may go on
 	mu    sync.Mutex    // guards the fields below; taken after hub.mu
 	queue []*Delivery
 	ended bool // nothing more will be queued
+	waits bool // take has found nothing; the next change is to be told
 }
 
 // Index is the etcd index of the store when the watch began.
@@ -104,23 +110,47 @@ func (w *Watcher) Next(ctx context.Context) (*Delivery, error) {
 	}
 }
 
+// Poll is a Next that does not wait. It returns nil and no error when nothing is
+// there yet; then, and only then, Wake of the options is called, once, as soon as
+// there is something or the watch has ended. So a watch that rests needs no
+// goroutine, and the one that was woken is alone until it has been told nil again.
+//
+// Wake is called by the applier or by Close, under locks: it must return at once and
+// not use the watcher.
+func (w *Watcher) Poll() (*Delivery, error) {
+	for {
+		d, ended := w.take()
+		switch {
+		case d != nil:
+			return d, nil
+		case ended:
+			return nil, io.EOF
+		case !w.behind:
+			return nil, nil
+		}
+		w.catchUp()
+	}
+}
+
 // Close ends the watch and drops what was queued. It may be called by any
 // goroutine, more than once.
 func (w *Watcher) Close() {
 	w.mu.Lock()
 	w.queue, w.ended = nil, true // first: a watcher that has ended does not register any more
+	w.tell()
 	w.mu.Unlock()
-	w.wake()
 	w.hub.mu.Lock()
 	w.hub.unregister(w)
 	w.hub.mu.Unlock()
 }
 
-// take takes the first event of the queue.
+// take takes the first event of the queue. Who finds nothing and is not behind will
+// be told of the next change.
 func (w *Watcher) take() (d *Delivery, ended bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if len(w.queue) == 0 {
+		w.waits = !w.ended && !w.behind
 		return nil, w.ended
 	}
 	d = w.queue[0]
@@ -143,9 +173,9 @@ func (w *Watcher) offer(d *Delivery, limit int) bool {
 	if full || !w.stream {
 		w.ended = true
 	}
+	w.tell()
 	stays := !w.ended
 	w.mu.Unlock()
-	w.wake()
 	return stays
 }
 
@@ -153,14 +183,23 @@ func (w *Watcher) offer(d *Delivery, limit int) bool {
 func (w *Watcher) end() {
 	w.mu.Lock()
 	w.ended = true
+	w.tell()
 	w.mu.Unlock()
-	w.wake()
 }
 
-func (w *Watcher) wake() {
+// tell says to the one who waits that something has changed. The caller holds mu.
+func (w *Watcher) tell() {
+	if !w.waits {
+		return
+	}
+	w.waits = false
+	if w.wake != nil {
+		w.wake()
+		return
+	}
 	select {
 	case w.ready <- struct{}{}:
-	default:
+	default: // a token from a Next that was cancelled
 	}
 }
 

@@ -367,3 +367,44 @@ func TestEverythingAtOnce(t *testing.T) {
 		t.Errorf("%d watchers left", n)
 	}
 }
+
+// A watcher that is polled is woken once for each time it was told that there is
+// nothing yet.
+func TestPollIsWoken(t *testing.T) {
+	s := after(t, set("/1/f"))
+	woken := 0
+	w := watch(t, s, "/1/f", WatchOptions{Stream: true, Since: 1, Wake: func() { woken++ }})
+	poll := func(index uint64, end error) {
+		t.Helper()
+		d, err := w.Poll()
+		if err != end || (d != nil) != (index != 0) || d != nil && d.Event.Index() != index {
+			t.Fatalf("Poll() = %+v, %v, want event %d and %v", d, err, index, end)
+		}
+	}
+	wakes := func(want int) {
+		t.Helper()
+		if woken != want {
+			t.Fatalf("woken %d times, want %d", woken, want)
+		}
+	}
+	poll(1, nil)
+	mustApply(t, s, set("/1/f"))
+	wakes(0) // it was not told that there is nothing
+	poll(2, nil)
+	poll(0, nil)
+	poll(0, nil)
+	mustApply(t, s, set("/1/other"))
+	wakes(0)
+	mustApply(t, s, set("/1/f"))
+	mustApply(t, s, set("/1/f"))
+	wakes(1)
+	poll(4, nil)
+	poll(5, nil)
+	poll(0, nil)
+	w.Close()
+	w.Close()
+	wakes(2)
+	poll(0, io.EOF)
+	mustApply(t, s, set("/1/f"))
+	wakes(2)
+}
