@@ -1,6 +1,7 @@
 package v2
 
 import (
+	"bytes"
 	"strconv"
 	"time"
 	"unicode/utf8"
@@ -21,13 +22,29 @@ func appendEvent(dst []byte, e *store.Event) []byte {
 	return append(dst, "}\n"...)
 }
 
-// encodeEvent makes the bytes that all watchers of an event share.
+// encodeEvent makes the bytes that all watchers of an event share: those of the
+// event as one chunk, and of the end of the answer behind it.
 func encodeEvent(e *store.Event) []byte {
+	const sizeRoom = len("ffffffff\r\n")
 	size := 200 + len(e.Node.Path) + len(e.Node.Value)
 	if e.Prev != nil {
 		size += 200 + len(e.Prev.Path) + len(e.Prev.Value)
 	}
-	return appendEvent(make([]byte, 0, size), e)
+	b := appendEvent(make([]byte, sizeRoom, size), e)
+	var room [sizeRoom]byte
+	head := append(strconv.AppendInt(room[:0], int64(len(b)-sizeRoom), 16), "\r\n"...)
+	copy(b[sizeRoom-len(head):], head)
+	b = append(append(b, "\r\n"...), lastChunk...)
+	return b[sizeRoom-len(head):]
+}
+
+// eventChunk is an encoded event without the end of the answer.
+func eventChunk(encoded []byte) []byte { return encoded[:len(encoded)-len(lastChunk)] }
+
+// eventText is an encoded event without the chunked coding.
+func eventText(encoded []byte) []byte {
+	size := bytes.IndexByte(encoded, '\n') + 1
+	return encoded[size : len(encoded)-len("\r\n"+lastChunk)]
 }
 
 // removes reports whether the node of the event is gone, and has no value.

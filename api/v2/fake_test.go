@@ -26,9 +26,11 @@ type member struct {
 }
 
 // newMember returns a member whose next write gets index 4, as on a fresh server.
-func newMember(t testing.TB) *member {
+func newMember(t testing.TB) *member { return newMemberWith(t, store.Config{}) }
+
+func newMemberWith(t testing.TB, cfg store.Config) *member {
 	t.Helper()
-	m := &member{tree: store.New(store.Config{}), version: "2.3.0"}
+	m := &member{tree: store.New(cfg), version: "2.3.0"}
 	for _, path := range []string{"/0/members/a/raftAttributes", "/0/members/a/attributes", "/0/version"} {
 		if _, err := m.Do(t.Context(), store.Op{Action: store.Set, Path: path, Value: "x"}); err != nil {
 			t.Fatalf("Do(set %s) = %v", path, err)

@@ -11,9 +11,9 @@ import (
 
 // Front serves the client port at a fraction of what net/http costs. Every
 // connection begins here, where plain requests on /v2/keys are read and answered
-// with one read and one write each. The first request that is anything else, such
-// as a watch or an odd header, goes to net/http as it came, and the connection
-// with it for the rest of its life.
+// with one read and one write each, and watches wait for next to nothing. The first
+// request that is anything else, such as another path or an odd header, goes to
+// net/http as it came, and the connection with it for the rest of its life.
 type Front struct {
 	h    *handler
 	http *http.Server
@@ -23,13 +23,16 @@ type Front struct {
 	stop    context.CancelFunc
 	closing atomic.Bool // no further request is begun
 
-	mu      sync.Mutex // guards the fields below
-	conns   map[net.Conn]bool
-	running sync.WaitGroup // connections
+	mu      sync.Mutex                 // guards the fields below
+	conns   map[*frontConn]*frontWatch // with their watches, nil for none
+	running sync.WaitGroup             // connections
 }
 
 // stopGrace is how long requests under way may take once Run is to end.
 const stopGrace = time.Second
+
+// longAgo is a deadline that ends a wait.
+var longAgo = time.Unix(1, 0)
 
 // NewFront returns a front for a server that NewHTTPServer made for a Handler of
 // this package. The server takes what the front leaves, nothing else, and is
@@ -37,15 +40,16 @@ const stopGrace = time.Second
 func NewFront(srv *http.Server) *Front {
 	f := &Front{
 		h: srv.Handler.(*handler), http: srv, rest: newHandover(),
-		conns: make(map[net.Conn]bool),
+		conns: make(map[*frontConn]*frontWatch),
 	}
 	f.ctx, f.stop = context.WithCancel(context.Background())
 	return f
 }
 
 // Run serves the listeners until ctx ends. Then it closes them and every idle
-// connection, gives the requests under way stopGrace, cuts what is left and
-// returns when nothing runs any more. The error is that of a listener that failed.
+// connection, cuts the watches, gives the requests under way stopGrace, cuts what
+// is left and returns when nothing runs any more. The error is that of a listener
+// that failed.
 func (f *Front) Run(ctx context.Context, listeners ...net.Listener) error {
 	failed := make(chan error, len(listeners)+1) // one from each that serves
 	var serving sync.WaitGroup
@@ -53,6 +57,7 @@ func (f *Front) Run(ctx context.Context, listeners ...net.Listener) error {
 		serving.Go(func() { failed <- f.accept(l) })
 	}
 	serving.Go(func() { failed <- f.http.Serve(f.rest) })
+	defer context.AfterFunc(f.h.cfg.Stop, f.cutWatches)()
 	var err error
 	select {
 	case <-ctx.Done():
@@ -93,29 +98,19 @@ func isTemporary(err error) bool {
 }
 
 // begin serves a connection in a goroutine of its own.
-func (f *Front) begin(c net.Conn) {
+func (f *Front) begin(conn net.Conn) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.closing.Load() {
-		c.Close()
+		conn.Close()
 		return
 	}
-	f.conns[c] = true
-	f.running.Go(func() {
-		left := f.greet(c)
-		if left != nil && len(f.h.cfg.CORS) == 0 { // else every answer has headers that are not known here
-			left = newFrontConn(f, c).serve()
-		}
-		f.forget(c)
-		if left == nil {
-			c.Close()
-			return
-		}
-		f.rest.give(left)
-	})
+	c := &frontConn{Front: f, conn: conn}
+	f.conns[c] = nil
+	f.running.Go(c.start)
 }
 
-func (f *Front) forget(c net.Conn) {
+func (f *Front) forget(c *frontConn) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	delete(f.conns, c)
@@ -130,7 +125,8 @@ func (f *Front) close(listeners []net.Listener) {
 	}
 	grace, cancel := context.WithTimeout(context.Background(), stopGrace)
 	defer cancel()
-	f.each(func(c net.Conn) { c.SetReadDeadline(time.Unix(1, 0)) }) // wakes the idle ones
+	f.cutWatches()
+	f.each(func(c net.Conn) { c.SetReadDeadline(longAgo) }) // wakes the idle ones
 	context.AfterFunc(grace, func() {
 		f.stop()
 		f.each(cut)
@@ -146,7 +142,20 @@ func (f *Front) each(do func(net.Conn)) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for c := range f.conns {
-		do(c)
+		do(c.conn)
+	}
+}
+
+// cutWatches ends all watches. Their connections are closed first: nobody is to
+// take that for an ordinary end.
+func (f *Front) cutWatches() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for c, w := range f.conns {
+		if w != nil {
+			cut(c.conn)
+			w.Close()
+		}
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -21,8 +22,22 @@ import (
 	"etcd2/store"
 )
 
+// What may happen in a conversation beside the pieces that arrive.
+const (
+	event = "(foo is set)"
+	goes  = "(the client closes its side)"
+	stops = "(the server stops)"
+)
+
+// What many conversations begin and end with.
+const (
+	poll    = "GET /v2/keys/foo?wait=true HTTP/1.1\r\nHost: a\r\n\r\n"
+	follow  = "GET /v2/keys/foo?wait=true&stream=true HTTP/1.1\r\nHost: a\r\n\r\n"
+	lastGet = "GET /v2/keys/foo HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+)
+
 // conversations are what clients may put on one connection, in the pieces in
-// which they arrive. The last request of each ends the connection.
+// which they arrive. The end of each ends the connection.
 var conversations = []struct {
 	name   string
 	pieces []string
@@ -71,7 +86,30 @@ var conversations = []struct {
 	{"a body where none belongs", []string{"GET /v2/keys/foo HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 3\r\n\r\nabc"}, false},
 	{"not HTTP", []string{"\x16\x03\x01\x02\x00\x01\x00"}, false},
 	{"plain, then odd", []string{put("/v2/keys/a", "value=1", ""), "GET /version HTTP/1.1\r\nHost: a\r\n\r\n", "GET /v2/keys/a HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"}, false},
-	{"plain, then a past watch", []string{put("/v2/keys/a", "value=1", "") + "GET /v2/keys/foo?wait=true&waitIndex=4 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"}, false},
+	{"plain, then a past watch", []string{put("/v2/keys/a", "value=1", "") + "GET /v2/keys/foo?wait=true&waitIndex=4 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"}, true},
+	{"watch of the past", []string{"GET /v2/keys/foo?wait=true&waitIndex=4 HTTP/1.1\r\nHost: a\r\n\r\n" + lastGet}, true},
+	{"watch of the past by one that listens only", []string{"GET /v2/keys/foo?wait=true&waitIndex=4 HTTP/1.1\r\nHost: a\r\n\r\n", goes}, true},
+	{"watch of what is cleared", []string{"GET /v2/keys/foo?wait=true&waitIndex=3 HTTP/1.1\r\nHost: a\r\n\r\n" + lastGet}, true},
+	{"last watch of what is cleared", []string{"GET /v2/keys/foo?wait=true&waitIndex=3&stream=true HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"}, true},
+	{"watch of the future", []string{"GET /v2/keys/foo?wait=true&waitIndex=11 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", event, event, event}, true},
+	{"long poll, then a get", []string{poll, event, lastGet}, true},
+	{"long poll, then an odd request", []string{poll, event, "GET /version HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"}, false},
+	{"long polls", []string{poll, event, poll, event, poll + poll, event, event, lastGet}, true},
+	{"get behind a long poll", []string{poll + lastGet, event}, true},
+	{"get during a long poll", []string{poll, lastGet, event}, true},
+	{"half a get behind a long poll", []string{poll + "GET /v2/keys/foo HT", event, "TP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"}, true},
+	{"half a get during a long poll", []string{poll, "GET /v2/keys/foo HT", event, "TP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"}, false},
+	{"left long poll", []string{poll, goes}, true},
+	{"long poll left with a get behind it", []string{poll + lastGet, goes}, true},
+	{"long poll left with half a get behind it", []string{poll + "GET /v2/ke", goes}, false},
+	{"long poll left after a get", []string{poll, lastGet, goes, event}, true},
+	{"stream", []string{follow, event, event, goes}, true},
+	{"stream from the past", []string{"GET /v2/keys/?recursive=true&wait=true&stream=true&waitIndex=4 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", event, goes}, true},
+	{"get behind a stream", []string{follow + lastGet, event, goes}, true},
+	{"long poll cut", []string{poll, stops}, true},
+	{"stream cut", []string{follow, event, stops}, true},
+	{"stream cut with a get behind it", []string{follow + lastGet, event, stops}, true},
+	{"stream cut after a get", []string{follow, lastGet, event, stops}, true},
 }
 
 func put(target, body, headers string) string {
@@ -84,22 +122,22 @@ var dates = regexp.MustCompile(`Date: [^\r]*GMT\r\n`)
 // comes back.
 func talk(t *testing.T, front bool, pieces []string) (answer string, leaves bool) {
 	t.Helper()
-	m := newMember(t)
-	seed := func(key, value string) {
+	m := newMemberWith(t, store.Config{HistoryEvents: 6})
+	set := func(key, value string) {
 		if _, err := m.Do(t.Context(), store.Op{Action: store.Set, Path: "/1" + key, Value: value}); err != nil {
-			t.Fatal(err)
+			t.Error(err)
 		}
 	}
-	seed("/foo", "bar")
+	set("/foo", "bar")
 	for i := range 5 {
-		seed(fmt.Sprintf("/long/%d", i), strings.Repeat("v", chunkBytes))
+		set(fmt.Sprintf("/long/%d", i), strings.Repeat("v", chunkBytes))
 	}
-	h := Handler(m, Config{})
+	ctx, stop := context.WithCancel(context.Background())
+	h := Handler(m, Config{Stop: ctx})
 	srv := NewHTTPServer(h, slog.New(slog.DiscardHandler))
 	var left atomic.Bool
 	srv.ConnState = func(net.Conn, http.ConnState) { left.Store(true) }
 	lis := newPipeListener()
-	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan error, 1) // one result
 	go func() {
 		if front {
@@ -110,15 +148,31 @@ func talk(t *testing.T, front bool, pieces []string) (answer string, leaves bool
 		srv.Serve(lis)
 		done <- nil
 	}()
-	conn, err := lis.Dial(ctx, "", "")
+	conn, err := lis.DialHalves(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var writing sync.WaitGroup
-	writing.Go(func() {
-		for _, p := range pieces {
-			if _, err := io.WriteString(conn, p); err != nil {
+	out := make(chan string, len(pieces)) // a socket has room, a pipe has not
+	var busy sync.WaitGroup
+	busy.Go(func() {
+		for p := range out {
+			if p == goes {
+				conn.CloseWrite()
+			} else if _, err := io.WriteString(conn, p); err != nil {
 				return // the server has heard enough
+			}
+		}
+	})
+	busy.Go(func() {
+		defer close(out)
+		for _, p := range pieces {
+			switch p {
+			case event:
+				set("/foo", "new")
+			case stops:
+				stop()
+			default:
+				out <- p
 			}
 			time.Sleep(time.Millisecond) // of the bubble: the server takes it first
 		}
@@ -128,7 +182,7 @@ func talk(t *testing.T, front bool, pieces []string) (answer string, leaves bool
 		t.Errorf("reading the answer: %v", err)
 	}
 	conn.Close()
-	writing.Wait()
+	busy.Wait()
 	stop()
 	if err := <-done; err != nil {
 		t.Errorf("Run = %v", err)
@@ -140,24 +194,31 @@ func talk(t *testing.T, front bool, pieces []string) (answer string, leaves bool
 func TestFrontAnswersAsNetHTTP(t *testing.T) {
 	for _, c := range conversations {
 		t.Run(c.name, func(t *testing.T) {
-			var got, want string
+			var front, other string
 			synctest.Test(t, func(t *testing.T) {
-				text, left := talk(t, true, c.pieces)
+				var left bool
+				front, left = talk(t, true, c.pieces)
 				if left == c.plain {
 					t.Errorf("left the front: %v, want %v", left, !c.plain)
 				}
-				got = readable(t, text)
 			})
-			synctest.Test(t, func(t *testing.T) {
-				text, _ := talk(t, false, c.pieces)
-				want = readable(t, text)
-			})
-			if got != want {
+			synctest.Test(t, func(t *testing.T) { other, _ = talk(t, false, c.pieces) })
+			if got, want := readable(t, front), readable(t, other); got != want {
 				t.Errorf("front answers\n%.2000q\nnet/http answers\n%.2000q", got, want)
+			}
+			if !strings.Contains(c.pieces[0], "wait=true") {
+				return
+			}
+			// The chunks of a watch are the same too.
+			if got, want := lineByLine(front), lineByLine(other); !slices.Equal(got, want) {
+				t.Errorf("front sends\n%q\nnet/http sends\n%q", got, want)
 			}
 		})
 	}
 }
+
+// lineByLine is what is on the wire without its order, which readable looks at.
+func lineByLine(text string) []string { return slices.Sorted(strings.SplitSeq(text, "\r\n")) }
 
 // readable writes answers down without what may differ: the order of headers and
 // the pieces of a chunked body.
@@ -174,7 +235,9 @@ func readable(t *testing.T, text string) string {
 		}
 		fmt.Fprintf(&out, "%s %v %v %v %d\n", resp.Status, resp.Header, resp.Close, resp.TransferEncoding, resp.ContentLength)
 		// The answer to a HEAD announces a body that does not come.
-		if _, err := io.Copy(&out, resp.Body); err != nil && err != io.ErrUnexpectedEOF {
+		if _, err := io.Copy(&out, resp.Body); err == io.ErrUnexpectedEOF {
+			out.WriteString("(cut)")
+		} else if err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -188,12 +251,15 @@ func TestFrontLeavesSilentClients(t *testing.T) {
 		after       time.Duration
 	}{
 		{"idle", "", 5 * time.Minute},
+		{"one byte", "P", 10 * time.Second},
+		{"after a watch", "GET /v2/keys/foo?wait=true&waitIndex=4 HTTP/1.1\r\nHost: a\r\n\r\n", 5 * time.Minute},
 		{"half a body", "PUT /v2/keys/a HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nabc", time.Minute},
 		{"half a head", "PUT /v2/keys/a HTT", 10 * time.Second},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := newSite(t, newMember(t), Config{})
+				s.set("/foo", "1")
 				conn, err := s.lis.Dial(t.Context(), "", "")
 				if err != nil {
 					t.Fatal(err)

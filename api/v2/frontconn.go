@@ -43,18 +43,79 @@ type frontConn struct {
 
 	writeUntil time.Time // write deadline
 	date       httpDate
-}
 
-func newFrontConn(f *Front, c net.Conn) *frontConn { return &frontConn{Front: f, conn: c} }
+	waits *frontWatch // serve has come to a watch that is not over
+	first [1]byte     // room for the first byte after a rest
+}
 
 var readBuffers = sync.Pool{New: func() any { return new([readBytes]byte) }}
 
-// serve answers plain requests until the client leaves, and returns nil, or until
-// one comes that is not plain, and returns the connection as that request found it.
+// start greets the client and leaves the rest to others: a handshake makes the
+// stack grow.
+func (c *frontConn) start() {
+	left := c.greet(c.conn)
+	if left == nil || len(c.h.cfg.CORS) > 0 { // every answer has headers that are not known here
+		c.leaveTo(left)
+		return
+	}
+	c.running.Go(c.await)
+}
+
+// await rests with a connection that is new or watches, which may take days: it
+// has a stack that has not grown yet, and one byte to read into. Then it serves.
+func (c *frontConn) await() {
+	var err error
+	if c.waits == nil {
+		err = c.allow(idleTimeout)
+	}
+	var n int
+	if err == nil {
+		n, err = c.conn.Read(c.first[:])
+	}
+	c.buf = append(c.buf, c.first[:n]...)
+	if w := c.waits; w != nil {
+		if err != nil {
+			w.Close() // the client has left, or the connection was cut
+		}
+		<-w.done
+		c.waits = nil
+		c.discharge()
+		if w.over {
+			c.buf = nil
+		}
+	}
+	if len(c.buf) == 0 {
+		c.leaveTo(nil)
+		return
+	}
+	left := c.serve()
+	if c.waits != nil {
+		c.running.Go(c.await)
+		return
+	}
+	c.leaveTo(left)
+}
+
+// leaveTo hands the connection to net/http as left, or closes it when that is nil.
+func (c *frontConn) leaveTo(left net.Conn) {
+	c.forget(c)
+	if left == nil {
+		c.conn.Close()
+		return
+	}
+	c.rest.give(left)
+}
+
+// serve answers plain requests until the client leaves or a watch waits, and
+// returns nil, or until a request comes that is not plain, and returns the
+// connection as that request found it.
 func (c *frontConn) serve() net.Conn {
 	room := readBuffers.Get().(*[readBytes]byte)
 	defer readBuffers.Put(room)
-	c.buf = room[:0]
+	c.buf = append(room[:0], c.buf...) // what await has read
+	if len(c.buf) > 0 && !bytes.Contains(c.buf, headEnd) {
+		c.fill(bodyPatience) // if that fails, the beginning is for net/http
+	}
 	for {
 		if len(c.buf) == 0 {
 			c.buf = room[:0] // a long body may have been read elsewhere
@@ -78,14 +139,16 @@ func (c *frontConn) serve() net.Conn {
 				return nil
 			}
 		}
-		done, ok := c.request(&p, c.buf[len(head):len(head)+p.length])
-		if !ok {
-			return c.leave()
-		}
-		if done {
+		body := c.buf[len(head) : len(head)+p.length]
+		c.buf = c.buf[len(head)+p.length:]
+		done := c.request(&p, body)
+		switch {
+		case done:
+			return nil
+		case c.waits != nil:
+			c.buf = bytes.Clone(c.buf) // which leaves nothing of the room
 			return nil
 		}
-		c.buf = c.buf[len(head)+p.length:]
 	}
 }
 
@@ -94,14 +157,8 @@ func (c *frontConn) fill(timeout time.Duration) error {
 	if cap(c.buf)-len(c.buf) < readBytes/4 {
 		c.buf = append(make([]byte, 0, 2*cap(c.buf)+readBytes), c.buf...)
 	}
-	if until := time.Now().Add(timeout); until.Before(c.until) || until.Sub(c.until) > deadlineStep {
-		if err := c.conn.SetReadDeadline(until); err != nil {
-			return err
-		}
-		c.until = until
-		if c.closing.Load() {
-			return net.ErrClosed // close may have set its deadline before this one
-		}
+	if err := c.allow(timeout); err != nil {
+		return err
 	}
 	n, err := c.conn.Read(c.buf[len(c.buf):cap(c.buf)])
 	c.buf = c.buf[:len(c.buf)+n]
@@ -109,6 +166,22 @@ func (c *frontConn) fill(timeout time.Duration) error {
 		return nil // an error comes again
 	}
 	return err
+}
+
+// allow gives the client timeout to send something.
+func (c *frontConn) allow(timeout time.Duration) error {
+	until := time.Now().Add(timeout)
+	if !until.Before(c.until) && until.Sub(c.until) <= deadlineStep {
+		return nil
+	}
+	if err := c.conn.SetReadDeadline(until); err != nil {
+		return err
+	}
+	c.until = until
+	if c.closing.Load() {
+		return net.ErrClosed // close may have set its deadline before this one
+	}
+	return nil
 }
 
 // leave makes the connection ready for net/http.
@@ -120,9 +193,9 @@ func (c *frontConn) leave() net.Conn {
 	return replay(c.conn, bytes.Clone(c.buf))
 }
 
-// request answers one request. ok is false for a watch, which is not for here;
+// request answers one request, or sets c.waits when it is a watch that goes on.
 // done says that the connection is at its end.
-func (c *frontConn) request(p *plainRequest, body []byte) (done, ok bool) {
+func (c *frontConn) request(p *plainRequest, body []byte) (done bool) {
 	s := newScratch()
 	defer s.release()
 	if cap(s.buf) < headRoom {
@@ -135,7 +208,7 @@ func (c *frontConn) request(p *plainRequest, body []byte) (done, ok bool) {
 	case e != nil:
 		a = refused(e, dst)
 	case q.kind == watches:
-		return false, false
+		return c.watch(&q, s, p.last)
 	default:
 		a = c.h.answer(c.ctx, p.method, &q, dst)
 	}
@@ -146,7 +219,7 @@ func (c *frontConn) request(p *plainRequest, body []byte) (done, ok bool) {
 	} else {
 		err = c.send(s.buf, &a, p.last)
 	}
-	return p.last || err != nil, true
+	return p.last || err != nil
 }
 
 func (c *frontConn) parse(p *plainRequest, body []byte) (request, *store.Error) {

@@ -187,3 +187,31 @@ func TestCertificateExpiryIsAMetric(t *testing.T) {
 		}
 	})
 }
+
+// A watch rests over TLS too, and its connection goes on afterwards.
+func TestWatchOverTLS(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSecureSite(t, Config{})
+		watcher := tls.Client(s.dial(t), s.client)
+		defer watcher.Close()
+		if _, err := io.WriteString(watcher, poll); err != nil {
+			t.Fatal(err)
+		}
+		time.AfterFunc(time.Hour, func() {
+			writer := tls.Client(s.dial(t), s.client)
+			defer writer.Close()
+			io.WriteString(writer, put("/v2/keys/foo", "value=1", "Connection: close\r\n"))
+			io.Copy(io.Discard, writer)
+			io.WriteString(watcher, lastGet)
+		})
+		all, err := io.ReadAll(watcher)
+		if err != nil {
+			t.Error(err)
+		}
+		for _, want := range []string{`{"action":"set",`, "}\n\r\n" + lastChunk + "HTTP/1.1 200 OK", `{"action":"get",`} {
+			if strings.Count(string(all), want) != 1 {
+				t.Errorf("answers lack %q:\n%s", want, all)
+			}
+		}
+	})
+}

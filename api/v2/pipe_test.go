@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"testing"
+	"time"
 )
 
 // pipeListener is a network inside one test bubble.
@@ -26,6 +27,39 @@ func (l pipeListener) Dial(ctx context.Context, _, _ string) (net.Conn, error) {
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
+}
+
+// DialHalves is Dial for a client that may close its side and still listen.
+func (l pipeListener) DialHalves(ctx context.Context) (client halves, err error) {
+	there, toServer := net.Pipe()
+	back, toClient := net.Pipe()
+	select {
+	case l.conns <- halves{there, toClient}:
+		return halves{back, toServer}, nil
+	case <-ctx.Done():
+		return halves{}, ctx.Err()
+	}
+}
+
+// halves is a connection with a pipe for each direction.
+type halves struct {
+	net.Conn // what is read
+	out      net.Conn
+}
+
+func (h halves) Write(b []byte) (int, error)        { return h.out.Write(b) }
+func (h halves) CloseWrite() error                  { return h.out.Close() }
+func (h halves) Close() error                       { return errors.Join(h.Conn.Close(), h.out.Close()) }
+func (h halves) SetWriteDeadline(t time.Time) error { return h.out.SetWriteDeadline(t) }
+
+// SetReadDeadline takes one behind the last byte too, as a socket does.
+func (h halves) SetReadDeadline(t time.Time) error {
+	h.Conn.SetReadDeadline(t)
+	return nil
+}
+
+func (h halves) SetDeadline(t time.Time) error {
+	return errors.Join(h.SetReadDeadline(t), h.SetWriteDeadline(t))
 }
 
 // site is a running server and a client of it, inside a bubble.

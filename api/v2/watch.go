@@ -6,22 +6,16 @@ import (
 	"io"
 	"net/http"
 
+	"etcd2/etcdserver"
 	"etcd2/store"
 )
 
 // watch sends the head at once and then the events, each as it comes. A watch
 // that is no stream ends after its first.
 func (h *handler) watch(w http.ResponseWriter, r *http.Request, q *request) {
-	h.metrics.watchRequests.Inc()
-	watcher, pos, err := h.Watch(q.path, store.WatchOptions{
-		Recursive: q.recursive,
-		Stream:    q.stream,
-		Since:     q.since,
-	})
-	if err != nil {
-		e := refusal(err)
-		h.metrics.requestFailed("GET", status(e.Code))
-		h.writeError(w, e)
+	watcher, pos, refused := h.beginWatch(q, nil)
+	if refused != nil {
+		h.writeError(w, refused)
 		return
 	}
 	defer watcher.Close()
@@ -49,7 +43,7 @@ func (h *handler) watch(w http.ResponseWriter, r *http.Request, q *request) {
 			panic(http.ErrAbortHandler)
 		}
 		extendWrite(w, h.cfg.WriteTimeout)
-		if _, err := w.Write(d.Encoded(encodeEvent)); err != nil {
+		if _, err := w.Write(eventText(d.Encoded(encodeEvent))); err != nil {
 			return
 		}
 		if !q.stream {
@@ -59,4 +53,21 @@ func (h *handler) watch(w http.ResponseWriter, r *http.Request, q *request) {
 			return
 		}
 	}
+}
+
+// beginWatch begins the watch of a request; wake is for Poll, and nil for Next.
+func (h *handler) beginWatch(q *request, wake func()) (*store.Watcher, etcdserver.Position, *store.Error) {
+	h.metrics.watchRequests.Inc()
+	watcher, pos, err := h.Watch(q.path, store.WatchOptions{
+		Recursive: q.recursive,
+		Stream:    q.stream,
+		Since:     q.since,
+		Wake:      wake,
+	})
+	if err != nil {
+		e := refusal(err)
+		h.metrics.requestFailed("GET", status(e.Code))
+		return nil, pos, e
+	}
+	return watcher, pos, nil
 }

@@ -299,3 +299,56 @@ func TestLongAnswersOnTheWire(t *testing.T) {
 		}
 	})
 }
+
+// After a long poll a connection rests as long as any other, however long the poll
+// took.
+func TestRestAfterLongPoll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, newMember(t), Config{})
+		conn, err := s.lis.Dial(t.Context(), "", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		io.WriteString(conn, poll)
+		var set time.Time
+		time.AfterFunc(time.Hour, func() {
+			set = time.Now()
+			s.set("/foo", "1")
+		})
+		answer, _ := io.ReadAll(conn)
+		if !strings.HasSuffix(string(answer), "}\n\r\n"+lastChunk) {
+			t.Errorf("answer = %q, want a whole one", answer)
+		}
+		if rest := time.Since(set); rest != idleTimeout {
+			t.Errorf("the connection was closed %v after the poll, want %v", rest, idleTimeout)
+		}
+	})
+}
+
+// A client that does not read does not hold up the stop either.
+func TestStopCutsStuckClients(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, newMember(t), Config{})
+		conn, err := s.lis.Dial(t.Context(), "", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		io.WriteString(conn, follow)
+		if _, err := conn.Read(make([]byte, headRoom)); err != nil {
+			t.Fatal(err)
+		}
+		s.set("/foo", "1")
+		s.set("/foo", "2")
+		synctest.Wait() // the first is being written
+		s.stop()
+		synctest.Wait()
+		if rest, err := io.ReadAll(conn); err != nil || len(rest) != 0 {
+			t.Errorf("the watch ended with %q, %v, want nothing", rest, err)
+		}
+		if n := s.StoreStats().Watchers; n != 0 {
+			t.Errorf("%d watchers left, want 0", n)
+		}
+	})
+}
