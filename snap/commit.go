@@ -106,6 +106,8 @@ func (s *Store) write(d store.Delta, m Meta) error {
 		s.gen.broken.Store(true)
 	case err != nil && tx != nil:
 		_ = tx.Rollback() // does nothing after a Commit that failed
+	case err == nil:
+		forget(s.gen.db)
 	}
 	return err
 }
