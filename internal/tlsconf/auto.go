@@ -8,6 +8,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"math/big"
 	"net"
@@ -92,12 +93,21 @@ func (c *Config) madeEarlier(now time.Time) bool {
 	return true
 }
 
-// writePEM writes a file that only its owner may read, and its directory.
+// writePEM writes a file that only its owner may read, and its directory. The file is
+// a new one: one that is there could be open to others, and would stay so.
 func writePEM(name, kind string, der []byte) error {
 	if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
 		return err
 	}
-	if err := os.WriteFile(name, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600); err != nil {
+	part := name + ".part"
+	err := os.Remove(part)
+	if err == nil || errors.Is(err, os.ErrNotExist) {
+		err = os.WriteFile(part, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600)
+	}
+	if err == nil {
+		err = os.Rename(part, name)
+	}
+	if err != nil {
 		return fmt.Errorf("cannot keep a certificate of our own: %w", err)
 	}
 	return nil

@@ -114,19 +114,18 @@ func (m *material) loadAuthorities(name string) error {
 	if m.authorities == nil {
 		m.authorities = x509.NewCertPool()
 	}
-	found := false
-	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
-		if block.Type != "CERTIFICATE" {
-			continue
-		}
-		cert, err := x509.ParseCertificate(block.Bytes)
+	found, err := blocks(text, "CERTIFICATE")
+	if err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	for _, der := range found {
+		cert, err := x509.ParseCertificate(der)
 		if err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
 		m.authorities.AddCert(cert)
-		found = true
 	}
-	if !found {
+	if len(found) == 0 {
 		m.note("no certificate in the file of authorities", "file", name)
 	}
 	return nil
@@ -143,14 +142,12 @@ func (m *material) loadRevocations(name string) error {
 	if err != nil {
 		return err
 	}
-	var lists [][]byte
-	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
-		if block.Type == "X509 CRL" {
-			lists = append(lists, block.Bytes)
-		}
+	lists, err := blocks(text, "X509 CRL")
+	if err != nil {
+		return fmt.Errorf("%s: %w", name, err)
 	}
 	if len(lists) == 0 {
-		if bytes.Contains(text, []byte("-----BEGIN")) {
+		if bytes.Contains(text, blockStart) { // else it is DER
 			return fmt.Errorf("%s: %w", name, errNoList)
 		}
 		lists = [][]byte{text}
@@ -171,6 +168,29 @@ func (m *material) loadRevocations(name string) error {
 	return nil
 }
 
-var errNoList = errors.New("no revocation list in it")
+// Why a file is not in order.
+var (
+	errNoList = errors.New("no revocation list in it")
+	errBlock  = errors.New("a PEM block in it is damaged or has no end")
+)
+
+var blockStart = []byte("-----BEGIN ")
+
+// blocks returns what the PEM blocks of a kind hold. A block that cannot be read is
+// an error, where package pem goes on to the next: a list left out would let in
+// whom it names.
+func blocks(text []byte, kind string) (found [][]byte, err error) {
+	read := 0
+	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
+		read++
+		if block.Type == kind {
+			found = append(found, block.Bytes)
+		}
+	}
+	if read != bytes.Count(text, blockStart) {
+		return nil, errBlock
+	}
+	return found, nil
+}
 
 func (m *material) note(text string, attrs ...any) { m.notes = append(m.notes, note{text, attrs}) }

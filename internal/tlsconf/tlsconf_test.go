@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -210,6 +211,31 @@ func TestLoadRefuses(t *testing.T) {
 	}
 	_, otherKey := p.ca.Issue("x", time.Hour, pki.Server).Write(p.file("other"))
 	absent := p.file("absent")
+	list, err := os.ReadFile(p.ca.WriteRevoked(p.file("good.crl")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	authority, err := os.ReadFile(good.TrustedCA)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// A second one follows that is not there yet to the end, or no longer what it was.
+	half := p.file("half")
+	if err := os.WriteFile(half, slices.Concat(list, list[:len(list)/2]), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	damaged := p.file("damaged")
+	if err := os.WriteFile(damaged, slices.Concat(bytes.Replace(list, []byte("\nM"), []byte("\n!"), 1), list), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	begun := p.file("begun.crt")
+	if err := os.WriteFile(begun, authority[:len(authority)/2], 0o600); err != nil {
+		t.Fatal(err)
+	}
+	halfCA := p.file("half.crt")
+	if err := os.WriteFile(halfCA, slices.Concat(authority, authority[:len(authority)/2]), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	tests := []struct {
 		name   string
 		change func(*Config)
@@ -226,6 +252,10 @@ func TestLoadRefuses(t *testing.T) {
 		{"broken authority", func(c *Config) { c.TrustedCA = broken }, broken + ": x509: "},
 		{"absent list", func(c *Config) { c.CRL = absent }, "open " + absent + ": "},
 		{"broken list", func(c *Config) { c.CRL = text }, text + ": x509: "},
+		{"half a list", func(c *Config) { c.CRL = half }, half + ": a PEM block in it is damaged"},
+		{"a damaged list", func(c *Config) { c.CRL = damaged }, damaged + ": a PEM block in it is damaged"},
+		{"half of the only authority", func(c *Config) { c.TrustedCA = begun }, begun + ": a PEM block in it is damaged"},
+		{"half an authority", func(c *Config) { c.TrustedCA = halfCA }, halfCA + ": a PEM block in it is damaged"},
 		{"a certificate for a list", func(c *Config) { c.CRL = good.Cert }, good.Cert + ": no revocation list in it"},
 	}
 	for _, tt := range tests {

@@ -193,8 +193,14 @@ func TestAuto(t *testing.T) {
 		if _, a, b := shake(t, first.Server(), first.Client()); a != nil || b != nil {
 			t.Errorf("members with certificates of their own: server %v, client %v", a, b)
 		}
+		if err := os.Chmod(c.Key, 0o644); err != nil { // as somebody has left it
+			t.Fatal(err)
+		}
 		c.AutoHosts = append(c.AutoHosts, "m1.example.com")
 		moved := mustLoad(t, c)
+		if info, err := os.Stat(c.Key); err != nil || runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0 {
+			t.Errorf("the next key file: %v, %v", info, err)
+		}
 		if moved.now.Load().cert.Leaf.Equal(leaf) {
 			t.Error("a new address got the old certificate")
 		}
