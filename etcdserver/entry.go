@@ -81,7 +81,10 @@ func newIdentity(cfg Config) identity {
 
 func decodeIdentity(b []byte) (identity, error) {
 	var who identity
-	if err := json.Unmarshal(b, &who); err != nil {
+	err := json.Unmarshal(b, &who)
+	// A value of another type does not keep the others from being read. In another
+	// version it is no fault.
+	if other := new(json.UnmarshalTypeError); err != nil && (!errors.As(err, &other) || who.Version == identityVersion) {
 		return identity{}, fmt.Errorf("metadata %q is not that of a member: %w", b, err)
 	}
 	if who.Version != identityVersion {

@@ -132,6 +132,12 @@ func TestEntryCodec(t *testing.T) {
 			t.Errorf("decodeIdentity(%s) = nil error", metadata)
 		}
 	}
+	if _, err := decodeIdentity([]byte(`{"founders":{"n":{}},"version":2}`)); err == nil || !strings.Contains(err.Error(), "metadata of version 2, this program knows 1") {
+		t.Errorf("metadata of the next version = %v, want a word about versions", err)
+	}
+	if _, err := decodeIdentity([]byte(`{"version":1,"founders":{}}`)); err == nil || !strings.Contains(err.Error(), "not that of a member") {
+		t.Errorf("metadata with a wrong type = %v, want a refusal", err)
+	}
 	if _, err := decodeFounder([]byte("other")); err == nil {
 		t.Error("decodeFounder of something else = nil error")
 	}
