@@ -98,11 +98,12 @@ func (c *frontConn) await() {
 
 // leaveTo hands the connection to net/http as left, or closes it when that is nil.
 func (c *frontConn) leaveTo(left net.Conn) {
-	c.forget(c)
 	if left == nil {
-		c.conn.Close()
+		c.conn.Close() // known until then, so that a stop can cut a long goodbye of TLS
+		c.forget(c)
 		return
 	}
+	c.forget(c)
 	c.rest.give(left)
 }
 

@@ -164,6 +164,24 @@ func TestFrontDoesNotWaitForHandshakes(t *testing.T) {
 	})
 }
 
+// Nor does a stop wait longer than for others for a client that does not take the
+// goodbye of TLS.
+func TestStopDoesNotWaitForGoodbyes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSecureSite(t, Config{})
+		deaf := tls.Client(s.dial(t), s.client)
+		if err := deaf.Handshake(); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		start := time.Now()
+		s.end()
+		if took := time.Since(start); took > stopGrace {
+			t.Errorf("the stop took %v, want at most %v", took, stopGrace)
+		}
+	})
+}
+
 func TestCertificateExpiryIsAMetric(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		end := time.Now().Add(90 * time.Second)
