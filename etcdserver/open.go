@@ -63,6 +63,9 @@ func checkDir(dir string) error {
 	err := os.WriteFile(probe, nil, 0o600)
 	if err == nil {
 		err = os.Remove(probe)
+		if errors.Is(err, os.ErrNotExist) {
+			err = nil // another process that starts here was faster; the locks tell of it
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("cannot write to data directory: %w", err)
@@ -93,38 +96,52 @@ func (s *Server) open() error {
 	return s.restore(found, meta)
 }
 
-// read opens log and checkpoint, both at a time where there is something to read.
-// When both are at fault the error is that of the log.
+// read opens log and checkpoint and reads both at a time where there is something
+// to read. When both are at fault the error is that of the log.
 func (s *Server) read() (who identity, found wal.State, meta snap.Meta, err error) {
-	load := sync.OnceValue(func() error {
-		var err error
-		meta, err = s.loadCheckpoint()
-		return err
-	})
 	exists, err := wal.Exists(s.logConfig())
 	if err != nil {
 		return who, found, meta, err
 	}
-	if exists {
-		go load() // whose outcome is waited for below
-		who, found, err = s.openLog()
-	} else {
-		who, err = s.createLog()
-	}
-	if exists || err == nil {
-		if e := load(); err == nil {
-			err = e
+	if !exists {
+		if who, err = s.createLog(); err != nil {
+			return who, found, meta, err
 		}
+	}
+	// Where there is a log, the checkpoint is locked before it. In any order that is
+	// left to chance, of two processes that start at a time neither may get both.
+	unopened := s.openCheckpoint()
+	if !exists || errors.Is(unopened, snap.ErrLocked) {
+		if err = unopened; err == nil {
+			meta, err = s.loadCheckpoint()
+		}
+		return who, found, meta, err
+	}
+	load := sync.OnceValue(func() error {
+		if unopened != nil {
+			return unopened
+		}
+		var err error
+		meta, err = s.loadCheckpoint()
+		return err
+	})
+	go load() // whose outcome is waited for below
+	who, found, err = s.openLog()
+	if e := load(); err == nil {
+		err = e
 	}
 	return who, found, meta, err
 }
 
-func (s *Server) loadCheckpoint() (snap.Meta, error) {
+func (s *Server) openCheckpoint() error {
 	checkpoints, err := s.cfg.Checkpoints()
-	if err != nil {
-		return snap.Meta{}, err
+	if err == nil {
+		s.snap = checkpoints
 	}
-	s.snap = checkpoints
+	return err
+}
+
+func (s *Server) loadCheckpoint() (snap.Meta, error) {
 	tree, meta, err := s.snap.Load(store.Config{HistoryEvents: s.cfg.HistoryEvents})
 	s.store = tree
 	return meta, err

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 
@@ -107,6 +108,39 @@ func TestBootstrapNeedsNoFlagsTwice(t *testing.T) {
 			t.Errorf("member %s in cluster %s with %v, want 7 in 8 with itself", r.ID(), r.ClusterID(), r.Members())
 		}
 	})
+}
+
+// Of two processes that start on a directory at a time one goes on, and the other
+// says why it does not.
+func TestTwoAtATime(t *testing.T) {
+	b := newBed(t)
+	b.tune = func(c *Config) { c.FS, c.Checkpoints = nil, nil } // locks of the system
+	founded, err := b.open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	founded.abandon()
+	for range 50 {
+		var servers [2]*Server
+		var errs [2]error
+		var opening sync.WaitGroup
+		for i := range servers {
+			opening.Go(func() { servers[i], errs[i] = b.open() })
+		}
+		opening.Wait()
+		opened := 0
+		for i, s := range servers {
+			if s != nil {
+				opened++
+				s.abandon()
+			} else if !strings.Contains(errs[i].Error(), "in use by another process") {
+				t.Errorf("Open beside another = %v", errs[i])
+			}
+		}
+		if opened == 0 {
+			t.Fatalf("both failed: %v, %v", errs[0], errs[1])
+		}
+	}
 }
 
 func TestDataDirectoryThatCannotBeWritten(t *testing.T) {
