@@ -43,8 +43,8 @@ func eventChunk(encoded []byte) []byte { return encoded[:len(encoded)-len(lastCh
 
 // eventText is an encoded event without the chunked coding.
 func eventText(encoded []byte) []byte {
-	size := bytes.IndexByte(encoded, '\n') + 1
-	return encoded[size : len(encoded)-len("\r\n"+lastChunk)]
+	start := bytes.IndexByte(encoded, '\n') + 1
+	return encoded[start : len(encoded)-len("\r\n"+lastChunk)]
 }
 
 // removes reports whether the node of the event is gone, and has no value.

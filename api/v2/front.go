@@ -11,7 +11,7 @@ import (
 
 // Front serves the client port at a fraction of what net/http costs. Every
 // connection begins here, where plain requests on /v2/keys are read and answered
-// with one read and one write each, and watches wait for next to nothing. The first
+// with one read and one write each, and a watch that waits costs next to nothing. The first
 // request that is anything else, such as another path or an odd header, goes to
 // net/http as it came, and the connection with it for the rest of its life.
 type Front struct {

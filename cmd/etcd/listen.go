@@ -44,11 +44,11 @@ type opened struct {
 // listen opens the peer URLs, then the client URLs, each in sorted order. When
 // one cannot be opened, the others are closed again.
 func listen(ctx context.Context, c *Config, log *slog.Logger) (*listeners, error) {
-	main := log.With(pkgKey, "etcdmain")
+	etcdmain := log.With(pkgKey, "etcdmain")
 	l := &listeners{
-		peer:   side{name: "peer", purpose: "peers", files: &c.PeerTLS, log: main},
-		client: side{name: "client", purpose: "client requests", files: &c.ClientTLS, log: main},
-		log:    main,
+		peer:   side{name: "peer", purpose: "peers", files: &c.PeerTLS, log: etcdmain},
+		client: side{name: "client", purpose: "client requests", files: &c.ClientTLS, log: etcdmain},
+		log:    etcdmain,
 	}
 	if err := l.open(ctx, c); err != nil {
 		l.Close()
@@ -58,7 +58,7 @@ func listen(ctx context.Context, c *Config, log *slog.Logger) (*listeners, error
 }
 
 func (l *listeners) open(ctx context.Context, c *Config) error {
-	l.peer.describe(c.DataDir, secureHosts(c.ListenPeerURLs, c.AdvertisePeerURLs))
+	l.peer.prepare(c.DataDir, secureHosts(c.ListenPeerURLs, c.AdvertisePeerURLs))
 	if c.PeerTLS.Given() {
 		// Members also show the certificate when they dial, so mistakes in it count
 		// even when nothing listens on https.
@@ -77,7 +77,7 @@ func (l *listeners) open(ctx context.Context, c *Config) error {
 	if err != nil {
 		return err
 	}
-	l.client.describe(c.DataDir, secureHosts(c.ListenClientURLs, c.AdvertiseClientURLs))
+	l.client.prepare(c.DataDir, secureHosts(c.ListenClientURLs, c.AdvertiseClientURLs))
 	for _, u := range c.ListenClientURLs {
 		n, err := l.openOne(ctx, u, &l.client, "given listener", connections)
 		if err != nil {

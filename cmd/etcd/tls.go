@@ -26,9 +26,9 @@ type side struct {
 	log     *slog.Logger
 }
 
-// describe logs the files of a side that has any, and what comes of the wish to
-// have them made. hosts are those the member is reached by over https.
-func (s *side) describe(dataDir string, hosts []string) {
+// prepare settles what comes of the wish for automatic certificates and logs the
+// files of a side that has any. hosts are those it is reached by over https.
+func (s *side) prepare(dataDir string, hosts []string) {
 	auto := s.files.Auto
 	switch {
 	case auto && s.files.Given():

@@ -65,7 +65,7 @@ func load(c *Config) (*material, error) {
 			return nil, err
 		}
 	}
-	m := &material{seen: look(c.files()), allowedCN: c.AllowedCN}
+	m := &material{seen: stat(c.files()), allowedCN: c.AllowedCN}
 	if err := m.loadPair(c); err != nil {
 		return nil, err
 	}

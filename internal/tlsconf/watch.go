@@ -38,7 +38,7 @@ type watcher struct {
 func (w *watcher) look() {
 	s := w.source
 	old := s.now.Load()
-	now := look(s.cfg.files())
+	now := stat(s.cfg.files())
 	settled := slices.EqualFunc(now, w.last, same)
 	w.last = now
 	due := s.cfg.Auto && time.Until(old.expires) < autoRenew
@@ -66,9 +66,9 @@ func (w *watcher) look() {
 	m.warn(s.cfg.Logger)
 }
 
-// look returns what the file system knows of the files, nil for one that cannot
+// stat returns what the file system knows of the files, nil for one that cannot
 // be looked at.
-func look(names []string) []os.FileInfo {
+func stat(names []string) []os.FileInfo {
 	infos := make([]os.FileInfo, len(names))
 	for i, name := range names {
 		if info, err := os.Stat(name); err == nil {
