@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -228,56 +227,6 @@ func TestMassExpiry(t *testing.T) {
 		synctest.Wait()
 		if got := r.StoreStats().ExpireCount; got != 2500 {
 			t.Errorf("%d keys expired, want 2500", got)
-		}
-	})
-}
-
-func TestNearlyFullDiskRefusesWritesOnly(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b := newBed(t)
-		b.tune = func(c *Config) { c.MinFreeBytes = 1 << 20 }
-		r := b.start()
-		defer r.end()
-		r.set("foo", "bar", 2*time.Second)
-		b.free.Store(1<<20 - 1)
-		time.Sleep(2 * spacePoll)
-		_, err := r.Do(t.Context(), store.Op{Action: store.Set, Path: "/1/x"})
-		var refused *store.Error
-		if !errors.As(err, &refused) || refused.Code != store.RaftInternal || !strings.Contains(refused.Cause, "--min-free-bytes") {
-			t.Errorf("Do on a full disk = %v, want a refusal that names --min-free-bytes", err)
-		}
-		if got := r.value("foo"); got != "bar" {
-			t.Errorf("read on a full disk = %s, want bar", got)
-		}
-		if r.Ready() == nil {
-			t.Error("Ready = nil on a full disk")
-		}
-		time.Sleep(3 * time.Second)
-		if got := r.StoreStats().ExpireCount; got != 1 {
-			t.Errorf("%d keys expired on a full disk, want 1: leases end in time", got)
-		}
-		b.free.Store(1 << 40)
-		time.Sleep(2 * spacePoll)
-		r.set("x", "1", 0)
-	})
-}
-
-// A burst of large values cannot outrun the reading of the free space.
-func TestSpaceCountsWhatIsUnderWay(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b := newBed(t)
-		b.tune = func(c *Config) { c.MinFreeBytes = 1 << 20 }
-		b.free.Store(2 << 20)
-		r := b.start()
-		defer r.end()
-		refusals := 0
-		for range 10 {
-			if _, err := r.Do(t.Context(), store.Op{Action: store.Set, Path: "/1/x", Value: strings.Repeat("x", 100<<10)}); err != nil {
-				refusals++
-			}
-		}
-		if refusals != 7 {
-			t.Errorf("%d of 10 writes of 100 KiB refused with 1 MiB of room, want 7: a write counts %d times", refusals, admissionFactor)
 		}
 	})
 }

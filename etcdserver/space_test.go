@@ -1,6 +1,7 @@
 package etcdserver
 
 import (
+	"errors"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -9,6 +10,61 @@ import (
 
 	"etcd2/store"
 )
+
+// newTightBed is a bed whose disk has 1 MiB more than is to stay free.
+func newTightBed(t *testing.T) *bed {
+	b := newBed(t)
+	b.tune = func(c *Config) { c.MinFreeBytes = 1 << 20 }
+	b.free.Store(2 << 20)
+	return b
+}
+
+func TestNearlyFullDiskRefusesWritesOnly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newTightBed(t)
+		r := b.start()
+		defer r.end()
+		r.set("foo", "bar", 2*time.Second)
+		b.free.Store(1<<20 - 1)
+		time.Sleep(2 * spacePoll)
+		_, err := r.Do(t.Context(), store.Op{Action: store.Set, Path: "/1/x"})
+		var refused *store.Error
+		if !errors.As(err, &refused) || refused.Code != store.RaftInternal || !strings.Contains(refused.Cause, "--min-free-bytes") {
+			t.Errorf("Do on a full disk = %v, want a refusal that names --min-free-bytes", err)
+		}
+		if got := r.value("foo"); got != "bar" {
+			t.Errorf("read on a full disk = %s, want bar", got)
+		}
+		if r.Ready() == nil {
+			t.Error("Ready = nil on a full disk")
+		}
+		time.Sleep(3 * time.Second)
+		if got := r.StoreStats().ExpireCount; got != 1 {
+			t.Errorf("%d keys expired on a full disk, want 1: leases end in time", got)
+		}
+		b.free.Store(1 << 40)
+		time.Sleep(2 * spacePoll)
+		r.set("x", "1", 0)
+	})
+}
+
+// A burst of large values cannot outrun the reading of the free space.
+func TestSpaceCountsWhatIsUnderWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newTightBed(t)
+		r := b.start()
+		defer r.end()
+		refusals := 0
+		for range 10 {
+			if _, err := r.Do(t.Context(), store.Op{Action: store.Set, Path: "/1/x", Value: strings.Repeat("x", 100<<10)}); err != nil {
+				refusals++
+			}
+		}
+		if refusals != 7 {
+			t.Errorf("%d of 10 writes of 100 KiB refused with 1 MiB of room, want 7: a write counts %d times", refusals, admissionFactor)
+		}
+	})
+}
 
 // The log and the checkpoint may lie on other disks than the data directory.
 func TestEveryDiskIsWatched(t *testing.T) {
@@ -45,9 +101,7 @@ func TestEveryDiskIsWatched(t *testing.T) {
 // A value that is too large for what is left takes nothing from the small ones.
 func TestRefusedWriteTakesNoSpace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBed(t)
-		b.tune = func(c *Config) { c.MinFreeBytes = 1 << 20 }
-		b.free.Store(2 << 20)
+		b := newTightBed(t)
 		r := b.start()
 		defer r.end()
 		if _, err := r.Do(t.Context(), store.Op{Action: store.Set, Path: "/1/big", Value: strings.Repeat("x", 2<<20)}); err == nil {

@@ -155,7 +155,7 @@ func (w *network) startThree(t *testing.T) []*running {
 	return all
 }
 
-// leader waits for an election.
+// leader waits for an election, in the time of the bubble the members live in.
 func leader(t *testing.T, all []*running) *running {
 	t.Helper()
 	for range 100 {
