@@ -57,6 +57,10 @@ type Config struct {
 	// handed to the log until a quorum had it. It is called by the loop and must
 	// not block.
 	OnCommit func(took time.Duration)
+	// Stamp, when set, is given every batch of data that this member is about to
+	// propose as the leader, and may overwrite bytes of it, such as a time that only
+	// a leader can know. It is called by the loop and must not block.
+	Stamp func(data [][]byte)
 	// OnDrop, when set, is told of every proposal that Propose took and that will
 	// not enter the log because another member leads. It is called by the loop and
 	// must not block. A proposal that entered the log and was then overwritten by

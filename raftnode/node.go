@@ -191,6 +191,9 @@ func (l *loop) propose() {
 		l.held, l.spare = l.inbox.takeProposals(maxBatchBytes, l.spare), nil
 		l.turn.proposals = false
 	}
+	if l.cfg.Stamp != nil && l.core.IsLeader() {
+		l.cfg.Stamp(l.held)
+	}
 	err := l.core.Propose(l.held)
 	if errors.Is(err, ErrBusy) {
 		return // the next turn tries again

@@ -304,3 +304,21 @@ func TestSlowApplierDelaysNobodyElse(t *testing.T) {
 type noSender struct{}
 
 func (noSender) Send([]*raftpb.Message) {}
+
+// What a leader stamps on its proposals is what enters the log.
+func TestStamp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		stamp := func(data [][]byte) {
+			for _, d := range data {
+				d[0] = 'x'
+			}
+		}
+		r := newNetwork().start(t, Config{ID: 1, Stamp: stamp}, State{Conf: voters(1)}, &slowLog{})
+		propose(t, r, "a1", "b2")
+		synctest.Wait()
+		if got := r.applied(); !slices.Equal(got, []string{"x1", "x2"}) {
+			t.Errorf("applied %q, want x1 and x2", got)
+		}
+		stopAll(t, r)
+	})
+}
