@@ -51,8 +51,7 @@ func (p Peers) CheckListed(name string) error {
 // count as the address they resolve to; a name that does not resolve makes the
 // sets differ. Each look-up is logged.
 func (p Peers) CheckAdvertised(ctx context.Context, name string, advertise []string, look Resolver, log *slog.Logger) error {
-	r := resolving{look: look, log: log.With("pkg", "netutil")}
-	if !r.sameURLs(ctx, advertise, p[name]) {
+	if !SameURLs(ctx, advertise, p[name], look, log) {
 		return &MismatchError{Name: name, Advertise: advertise}
 	}
 	return nil
@@ -65,6 +64,14 @@ func (p Peers) CheckDistinct() error {
 		return fmt.Errorf("initial cluster %s has duplicate url", p)
 	}
 	return nil
+}
+
+// SameURLs tells whether two lists are the same set of URLs. Host names other than
+// localhost count as the address they resolve to; a name that does not resolve
+// makes the sets differ. Each look-up is logged.
+func SameURLs(ctx context.Context, a, b []string, look Resolver, log *slog.Logger) bool {
+	r := resolving{look: look, log: log.With("pkg", "netutil")}
+	return r.sameURLs(ctx, a, b)
 }
 
 // resolving compares URLs by the addresses behind their host names.
