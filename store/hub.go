@@ -15,6 +15,8 @@ type hub struct {
 	past   history
 	topics map[string]*topic // by watched path
 	closed bool
+
+	rewinds uint64 // how often the index has gone back: what was read before does not go on
 }
 
 // topic holds the watchers of one path.
@@ -89,7 +91,14 @@ func (h *hub) publish(ev Event, gone []*Node) {
 		return
 	}
 	d := &fanOut{hub: h, event: ev}
-	path := ev.Node.Path
+	h.publishAbove(d)
+	h.publishBelow(d, gone)
+}
+
+// publishAbove hands the event to the watchers of its key and of the
+// directories above from which the key can be seen.
+func (h *hub) publishAbove(d *fanOut) {
+	path := d.event.Node.Path
 	if t := h.topics[path]; t != nil {
 		d.to(&t.plain)
 		d.to(&t.deep)
@@ -103,7 +112,6 @@ func (h *hub) publish(ev Event, gone []*Node) {
 			d.to(&t.deep)
 		}
 	}
-	h.publishBelow(d, gone)
 }
 
 // publishBelow hands the event to the watchers of the nodes that went with
@@ -131,12 +139,20 @@ func (h *hub) close() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.closed = true
+	h.endIf(func(*Watcher) bool { return true })
+}
+
+// endIf ends the registered watchers that are meant.
+func (h *hub) endIf(meant func(*Watcher) bool) {
 	for _, t := range h.topics {
 		for _, l := range [2]*watchList{&t.plain, &t.deep} {
-			for l.head != nil {
-				w := l.head
-				h.unregister(w)
-				w.end()
+			for w := l.head; w != nil; {
+				next := w.next
+				if meant(w) {
+					h.unregister(w)
+					w.end()
+				}
+				w = next
 			}
 		}
 	}
@@ -147,6 +163,7 @@ func (h *hub) close() {
 type fanOut struct {
 	hub    *hub
 	event  Event
+	replay bool // who has no room reads on in the history
 	shared *Delivery
 }
 
@@ -157,7 +174,10 @@ func (d *fanOut) to(l *watchList) {
 			if d.shared == nil {
 				d.shared = &Delivery{Event: d.event}
 			}
-			if !w.offer(d.shared, d.hub.queue) {
+			if d.replay && w.full(d.hub.queue) {
+				d.hub.unregister(w)
+				w.fallBehind(d.event.Index(), d.hub.rewinds)
+			} else if !w.offer(d.shared, d.hub.queue) {
 				d.hub.unregister(w)
 			}
 		}

@@ -3,10 +3,10 @@
 //
 // It is a deterministic state machine without I/O, clock or goroutine. Stores
 // that apply the same ops in the same order are equal, down to the bytes of
-// Dump. One goroutine, the applier, calls Apply, Cut and CutFull; everything
-// else may be called from anywhere. A read holds a lock for one lookup only,
-// a listing walks a snapshot that costs O(1) to take, and a watcher that does
-// not keep up is ended: nobody can hold up the applier.
+// Dump. One goroutine, the applier, calls Apply, Cut, CutFull and Replace;
+// everything else may be called from anywhere. A read holds a lock for one
+// lookup only, a listing walks a snapshot that costs O(1) to take, and a watcher
+// that does not keep up is ended: nobody can hold up the applier.
 //
 // Paths are clean and absolute. Every store has the directories "/", "/0"
 // (membership), "/1" (the clients' keys) and "/2" (authentication), which no op

@@ -35,16 +35,19 @@ func (s *Store) Watch(path string, o WatchOptions) (*Watcher, error) {
 	h.mu.Lock()
 	w.index = h.past.next - 1
 	past := o.Since != 0 && o.Since <= w.index
-	if h.closed {
+	closed := h.closed
+	switch {
+	case closed:
 		w.ended = true
-	} else if !past {
+	case past:
+		w.behind, w.rewinds = true, h.rewinds
+	default:
 		h.register(w)
 	}
 	h.mu.Unlock()
-	if !past || w.ended { // a registered watcher is ended by others
+	if !past || closed { // a registered watcher is ended by others
 		return w, nil
 	}
-	w.behind = true
 	if first, ok := w.catchUp(); !ok {
 		return nil, &Error{
 			Code:  EventCleared,
@@ -63,10 +66,9 @@ type Watcher struct {
 	hub       *hub
 	path      string
 	index     uint64
-	since     uint64 // the next event of interest has this index or a higher one
+	since     uint64 // the next event of interest has this index or a higher one; changed by who is behind, or with hub.mu
 	recursive bool
 	stream    bool
-	behind    bool // whoever calls Next or Poll reads the history from since on
 
 	registered bool     // guarded by hub.mu, like the two links
 	prev, next *Watcher // in the list of the topic
@@ -77,6 +79,9 @@ type Watcher struct {
 	queue []*Delivery
 	ended bool // nothing more will be queued
 	waits bool // take has found nothing; the next change is to be told
+
+	behind  bool   // whoever calls Next or Poll reads the history from since on
+	rewinds uint64 // those of the hub when it fell behind
 }
 
 // Index is the etcd index of the store when the watch began.
@@ -84,18 +89,18 @@ func (w *Watcher) Index() uint64 { return w.index }
 
 // Next waits for the next event. It returns io.EOF when there will be none: the
 // one event is delivered, the queue overflowed, the history went away while it
-// was being read, the store was closed, the watcher was closed. What was queued
-// before is delivered first. It returns the error of ctx when that ends first.
+// was being read or with a Replace, the store was closed, the watcher was closed.
+// What was queued before is delivered first. It returns the error of ctx when that ends first.
 // One goroutine at a time may call Next.
 func (w *Watcher) Next(ctx context.Context) (*Delivery, error) {
 	for {
-		d, ended := w.take()
+		d, ended, behind := w.take()
 		switch {
 		case d != nil:
 			return d, nil
 		case ended:
 			return nil, io.EOF
-		case w.behind:
+		case behind:
 			if err := ctx.Err(); err != nil {
 				return nil, err
 			}
@@ -119,13 +124,13 @@ func (w *Watcher) Next(ctx context.Context) (*Delivery, error) {
 // not use the watcher.
 func (w *Watcher) Poll() (*Delivery, error) {
 	for {
-		d, ended := w.take()
+		d, ended, behind := w.take()
 		switch {
 		case d != nil:
 			return d, nil
 		case ended:
 			return nil, io.EOF
-		case !w.behind:
+		case !behind:
 			return nil, nil
 		}
 		w.catchUp()
@@ -146,12 +151,12 @@ func (w *Watcher) Close() {
 
 // take takes the first event of the queue. Who finds nothing and is not behind will
 // be told of the next change.
-func (w *Watcher) take() (d *Delivery, ended bool) {
+func (w *Watcher) take() (d *Delivery, ended, behind bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if len(w.queue) == 0 {
 		w.waits = !w.ended && !w.behind
-		return nil, w.ended
+		return nil, w.ended, w.behind
 	}
 	d = w.queue[0]
 	w.queue[0] = nil
@@ -159,7 +164,23 @@ func (w *Watcher) take() (d *Delivery, ended bool) {
 	if len(w.queue) == 0 {
 		w.queue = nil
 	}
-	return d, false
+	return d, false, false
+}
+
+// full reports whether the queue holds limit events.
+func (w *Watcher) full(limit int) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.queue) >= limit
+}
+
+// fallBehind lets a watcher that has just left its topic read the history from
+// an index on, once it has taken what is queued.
+func (w *Watcher) fallBehind(since, rewinds uint64) {
+	w.mu.Lock()
+	w.behind, w.since, w.rewinds = true, since, rewinds
+	w.tell()
+	w.mu.Unlock()
 }
 
 // offer queues an event and reports whether the watcher stays registered: it
@@ -216,7 +237,7 @@ func (w *Watcher) catchUp() (first uint64, ok bool) {
 	limit := min(catchUpEvents, h.queue)
 	for {
 		h.mu.Lock()
-		if h.closed || w.since < h.past.first {
+		if h.closed || w.since < h.past.first || w.rewinds != h.rewinds {
 			first, ok = h.past.first, h.closed
 			h.mu.Unlock()
 			w.end()
@@ -244,8 +265,8 @@ func (w *Watcher) finish() {
 			return
 		}
 	}
-	w.behind = false
 	w.mu.Lock()
+	w.behind = false
 	ended := w.ended // closed meanwhile
 	w.mu.Unlock()
 	if !ended {
@@ -282,8 +303,7 @@ func (w *Watcher) wants(ev *Event) bool {
 	case below(w.path, path):
 		return w.recursive && !hiddenBelow(w.path, path)
 	default:
-		removed := ev.Action == Delete || ev.Action == Expire
-		return removed && ev.Node.Dir && below(path, w.path)
+		return ev.removesDir() && below(path, w.path)
 	}
 }
 
