@@ -110,9 +110,10 @@ type ChangeKind uint8
 
 // The kinds of change.
 const (
-	Add    ChangeKind = iota + 1
-	Remove            // only the ID of the member matters
-	Update            // new peer URLs for the ID
+	Add     ChangeKind = iota + 1
+	Remove             // only the ID of the member matters
+	Update             // new peer URLs for the ID
+	Promote            // the ID, which only listened so far, votes from now on
 )
 
 // Change is a change of members that somebody asks for.
@@ -142,7 +143,7 @@ func (c *Cluster) Check(change Change) error {
 			return ErrIDNotFound
 		}
 		return c.checkFree(change.Member)
-	case Remove:
+	case Remove, Promote:
 		if !known {
 			return ErrIDNotFound
 		}

@@ -53,6 +53,28 @@ func TestEncodings(t *testing.T) {
 	}
 }
 
+func TestMemberOf(t *testing.T) {
+	tests := []struct {
+		path string
+		want ID // 0 when the path is of no member
+	}{
+		{AttributesPath(0xabc), 0xabc},
+		{RaftAttributesPath(1), 1},
+		{MemberPath(7), 7},
+		{MembersDir, 0},
+		{MembersDir + "/", 0},
+		{MembersDir + "/zz/attributes", 0},
+		{RemovedPath(7), 0},
+		{VersionPath, 0},
+		{"/1/0/members/7", 0},
+	}
+	for _, tt := range tests {
+		if got, ok := MemberOf(tt.path); got != tt.want || ok != (tt.want != 0) {
+			t.Errorf("MemberOf(%s) = %s, %v, want %s", tt.path, got, ok, tt.want)
+		}
+	}
+}
+
 // cluster3 has a founder that published (1), one that did not (2), a member
 // added at run time (0x10) and one that left (7).
 func cluster3() files {
@@ -144,6 +166,9 @@ func TestCheck(t *testing.T) {
 		{"remove", Remove, 1, nil, nil},
 		{"remove an unknown ID", Remove, 9, nil, ErrIDNotFound},
 		{"remove a removed ID", Remove, 7, nil, ErrIDRemoved},
+		{"promote", Promote, 0x10, nil, nil},
+		{"promote an unknown ID", Promote, 9, nil, ErrIDNotFound},
+		{"promote a removed ID", Promote, 7, nil, ErrIDRemoved},
 	}
 	for _, tt := range tests {
 		got := c.Check(Change{Kind: tt.kind, Member: Member{ID: tt.id, PeerURLs: tt.urls}})

@@ -3,6 +3,7 @@ package membership
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 )
 
 // Where membership lives in the store. Clients cannot reach /0: their keys are
@@ -24,6 +25,18 @@ func RaftAttributesPath(id ID) string { return MemberPath(id) + "/raftAttributes
 
 // RemovedPath is the mark that a member left; its ID never returns.
 func RemovedPath(id ID) string { return RemovedDir + "/" + id.String() }
+
+// MemberOf tells whose directory path is, or lies in; false when it is none of a
+// member.
+func MemberOf(path string) (ID, bool) {
+	rest, ok := strings.CutPrefix(path, MembersDir+"/")
+	if !ok {
+		return 0, false
+	}
+	name, _, _ := strings.Cut(rest, "/")
+	id, err := ParseID(name)
+	return id, err == nil
+}
 
 // raftAttributes is written when a member is added. The name is there only for
 // members known by name before they publish, which are the founding ones.
