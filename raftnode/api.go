@@ -2,20 +2,43 @@ package raftnode
 
 import (
 	"context"
+	"time"
 
 	"go.etcd.io/raft/v3/raftpb"
 )
 
 // Propose queues data for the log and returns; the entry arrives through
-// Committed, or, when leadership changes at the wrong moment, never. While no
-// leader is known it waits in the queue for one. The caller does not change data
-// afterwards. Errors are ErrNotLeader when another member leads, ErrStopped, and
-// that of ctx, which ends the wait for room in a full queue.
+// Committed, or, when leadership changes at the wrong moment, never. Whoever
+// leads: the loop proposes it, or gives it to Config.Forward when another member
+// does; while no leader is known it waits for one. The caller does not touch data
+// afterwards. Errors are ErrStopped and that of ctx, which ends the wait for room
+// in a full queue.
 func (n *Node) Propose(ctx context.Context, data []byte) error {
-	if r := n.role.Load(); r.leader != 0 && !r.leads {
-		return ErrNotLeader
-	}
 	return n.inbox.putProposal(ctx, data, n.cfg.MaxQueued, n.cfg.MaxQueuedBytes)
+}
+
+// ProposeAsLeader adds entries to the log, all or none, if this member leads. It
+// waits only for its turn. After an error nothing was added nor will be. Errors
+// are ErrNotLeader, ErrBusy, ErrStopped and that of ctx. The caller does not touch
+// data before it returns.
+func (n *Node) ProposeAsLeader(ctx context.Context, data [][]byte) error {
+	if len(data) == 0 {
+		return nil
+	}
+	b := &batch{data: data, done: make(chan struct{})}
+	if !n.inbox.putBatch(b) {
+		return ErrStopped
+	}
+	select {
+	case <-b.done:
+		return b.err
+	case <-ctx.Done():
+		if n.inbox.withdraw(b) {
+			return ctx.Err()
+		}
+		<-b.done // its turn has come
+		return b.err
+	}
 }
 
 // ProposeConfChange adds a configuration change to the log and returns; the
@@ -23,7 +46,7 @@ func (n *Node) Propose(ctx context.Context, data []byte) error {
 // ErrChangePending, ErrStopped and that of ctx.
 func (n *Node) ProposeConfChange(ctx context.Context, cc raftpb.ConfChangeI) error {
 	var answer error
-	if err := n.call(ctx, func(c *Core) { answer = c.ProposeConfChange(cc) }); err != nil {
+	if err := n.call(ctx, func(l *loop) { answer = l.core.ProposeConfChange(cc) }); err != nil {
 		return err
 	}
 	return answer
@@ -34,7 +57,7 @@ func (n *Node) ProposeConfChange(ctx context.Context, cc raftpb.ConfChangeI) err
 // the Committed that held the change. The error is ErrStopped.
 func (n *Node) ApplyConfChange(cc raftpb.ConfChangeI) (*raftpb.ConfState, error) {
 	var conf *raftpb.ConfState
-	if err := n.call(context.Background(), func(c *Core) { conf = c.ApplyConfChange(cc) }); err != nil {
+	if err := n.call(context.Background(), func(l *loop) { conf = l.core.ApplyConfChange(cc) }); err != nil {
 		return nil, err
 	}
 	return conf, nil
@@ -42,9 +65,9 @@ func (n *Node) ApplyConfChange(cc raftpb.ConfChangeI) (*raftpb.ConfState, error)
 
 // call has the loop call f and waits until it has. When call returns an error, f
 // may still run, or be running.
-func (n *Node) call(ctx context.Context, f func(*Core)) error {
+func (n *Node) call(ctx context.Context, f func(*loop)) error {
 	done := make(chan struct{})
-	if !n.inbox.putCall(func(c *Core) { f(c); close(done) }) {
+	if !n.inbox.putCall(func(l *loop) { f(l); close(done) }) {
 		return ErrStopped
 	}
 	select {
@@ -83,6 +106,64 @@ func (n *Node) Step(ctx context.Context, m *raftpb.Message) error {
 	return n.inbox.putMessage(ctx, m)
 }
 
+// StepSnapshot is Step for a MsgSnap. It returns once raft has taken the snapshot,
+// so that a Committed with it will follow unless the member stops before, or has
+// ignored it, because the log holds all of it or something newer. Errors are those
+// of Step; after one the snapshot is not taken. The index in Committed tells which
+// of several snapshots it is: raft takes no index twice.
+func (n *Node) StepSnapshot(ctx context.Context, m *raftpb.Message) (accepted bool, err error) {
+	a := &arrival{message: m, done: make(chan struct{})}
+	if !n.inbox.putSnapshot(a) {
+		return false, ErrStopped
+	}
+	select {
+	case <-a.done:
+		return a.accepted, a.err
+	case <-ctx.Done():
+		if n.inbox.withdrawSnapshot(a) {
+			return false, ctx.Err()
+		}
+		<-a.done // its turn has come
+		return a.accepted, a.err
+	}
+}
+
+// Progress is how far a member is, as its leader sees it.
+type Progress struct {
+	Match           uint64    // its log agrees with the leader's up to here
+	Learner         bool      // it does not vote
+	Heard           time.Time // when its last message came, zero for never; now for this member
+	SendingSnapshot bool      // it waits for a snapshot that was sent
+}
+
+// Progress tells about every member of the configuration in effect. Errors are
+// ErrNotLeader, ErrStopped and that of ctx.
+func (n *Node) Progress(ctx context.Context) (map[uint64]Progress, error) {
+	var all map[uint64]Progress
+	if err := n.call(ctx, func(l *loop) { all = l.progress() }); err != nil {
+		return nil, err
+	}
+	if all == nil {
+		return nil, ErrNotLeader
+	}
+	return all, nil
+}
+
+// Age is an upper bound of how old the applied state may be: the time since the
+// last moment at which a leader was heard, or as the leader a quorum, and
+// everything then known to be committed is applied here by now. It is not known
+// before the first such moment. It costs no more than reading a clock.
+func (n *Node) Age() (age time.Duration, known bool) {
+	if n.role.Load().readable {
+		return 0, true
+	}
+	fresh := n.fresh.Load()
+	if fresh == 0 {
+		return 0, false
+	}
+	return time.Since(n.epoch) - time.Duration(fresh), true
+}
+
 // Committed is the applier's queue. It is closed when Run ends. The applier
 // calls Applied for everything it takes.
 func (n *Node) Committed() <-chan Committed { return n.committed }
@@ -110,7 +191,7 @@ func (n *Node) Compact(applied uint64, conf *raftpb.ConfState) (released uint64,
 // Campaign asks for an election now.
 func (n *Node) Campaign(ctx context.Context) error {
 	var answer error
-	if err := n.call(ctx, func(c *Core) { answer = c.Campaign() }); err != nil {
+	if err := n.call(ctx, func(l *loop) { answer = l.core.Campaign() }); err != nil {
 		return err
 	}
 	return answer
@@ -120,17 +201,17 @@ func (n *Node) Campaign(ctx context.Context) error {
 // returns at once; Status tells when it has happened. When the other does not
 // take over within an election timeout, this member goes on.
 func (n *Node) TransferLeader(ctx context.Context, to uint64) error {
-	return n.call(ctx, func(c *Core) { c.TransferLeader(to) })
+	return n.call(ctx, func(l *loop) { l.core.TransferLeader(to) })
 }
 
 // ReportUnreachable tells that messages to a member were lost, so that it is
 // probed before more is sent to it.
 func (n *Node) ReportUnreachable(id uint64) {
-	n.inbox.putCall(func(c *Core) { c.ReportUnreachable(id) })
+	n.inbox.putCall(func(l *loop) { l.core.ReportUnreachable(id) })
 }
 
 // ReportSnapshot tells whether a snapshot reached the member it was sent to.
 // Every MsgSnap that Send was given is reported once.
 func (n *Node) ReportSnapshot(id uint64, ok bool) {
-	n.inbox.putCall(func(c *Core) { c.ReportSnapshot(id, ok) })
+	n.inbox.putCall(func(l *loop) { l.core.ReportSnapshot(id, ok) })
 }

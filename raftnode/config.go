@@ -10,7 +10,7 @@ import (
 
 // Errors a caller can act on.
 var (
-	// ErrNotLeader is returned when another member leads: ask that one.
+	// ErrNotLeader is returned when this member does not lead: ask the one that does.
 	ErrNotLeader = errors.New("raftnode: this member is not the leader")
 	// ErrStopped is returned once Run has ended.
 	ErrStopped = errors.New("raftnode: the member has stopped")
@@ -30,7 +30,11 @@ type Config struct {
 	ID       uint64        // this member; required
 	Tick     time.Duration // heartbeat period; 100ms
 	Election int           // ticks of silence before campaigning; 10
-	Logger   *slog.Logger  // discard
+	// Founding starts the election clock one tick short of the time-out: a group
+	// just founded has no leader whose silence would have to be waited for. Were
+	// there one after all, pre-vote would keep it.
+	Founding bool         // false
+	Logger   *slog.Logger // discard
 
 	// What stays in memory and in the log behind a checkpoint, so that a slow
 	// follower catches up from entries and needs no snapshot. The smaller wins.
@@ -61,11 +65,15 @@ type Config struct {
 	// propose as the leader, and may overwrite bytes of it, such as a time that only
 	// a leader can know. It is called by the loop and must not block.
 	Stamp func(data [][]byte)
-	// OnDrop, when set, is told of every proposal that Propose took and that will
-	// not enter the log because another member leads. It is called by the loop and
-	// must not block. A proposal that entered the log and was then overwritten by
-	// another leader is reported to nobody: its waiter's deadline ends it.
-	OnDrop func(data []byte, reason error)
+	// Forward, when set, is given what Propose has queued while another member
+	// leads, and is to carry it there. It is called by the loop and must not block;
+	// the outer slice is good during the call only. Without it proposals wait until
+	// this member leads.
+	Forward func(leader uint64, data [][]byte)
+	// OnRole, when set, is told of every change of term, leader or role, before
+	// anything is proposed or forwarded under it. It is called by the loop and must
+	// not block.
+	OnRole func(Role)
 }
 
 func (c Config) withDefaults() Config {

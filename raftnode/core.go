@@ -6,6 +6,7 @@ import (
 
 	"go.etcd.io/raft/v3"
 	"go.etcd.io/raft/v3/raftpb"
+	"go.etcd.io/raft/v3/tracker"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -28,10 +29,12 @@ type Core struct {
 	applied            uint64
 	lead               uint64
 	role               raft.StateType
-	committedTerm      uint64 // the last term in which this member, as leader, saw an entry of that term committed
+	committedTerm      uint64 // the last term of which this member saw an entry committed in that term
 	uncommitted        uint64 // bytes proposed in this leadership and not applied yet
 	reads              rounds
 	responses          []*raftpb.Message // for other members, due with the next Work
+	taken              uint64            // index of the newest snapshot that Work gave out
+	installing         bool              // that snapshot is not Saved yet
 }
 
 // Work is what a Core wants done. Every part may be empty.
@@ -116,6 +119,11 @@ func NewCore(cfg Config, st State, log Log) (*Core, *Writer, error) {
 		reads:   newRounds(cfg.Election),
 	}
 	c.setConf(mem.snapshot.GetConfState())
+	if cfg.Founding {
+		for range cfg.Election - 1 { // raft campaigns after Election ticks at the earliest
+			rn.Tick()
+		}
+	}
 	w := &Writer{log: log, mem: mem, saved: mem.hard}
 	return c, w, nil
 }
@@ -127,6 +135,7 @@ func (c *Core) Tick() {
 }
 
 // Step takes a message of another member. Errors concern that message alone.
+// After a MsgSnap comes Work, before any other input.
 func (c *Core) Step(m *raftpb.Message) error {
 	switch {
 	case raft.IsLocalMsg(m.GetType()), m.GetType() == raftpb.MsgProp:
@@ -195,7 +204,13 @@ func (c *Core) ProposeConfChange(cc raftpb.ConfChangeI) error {
 // the configuration that results. A change the state machine refuses is not
 // passed here.
 func (c *Core) ApplyConfChange(cc raftpb.ConfChangeI) *raftpb.ConfState {
-	c.setConf(c.rn.ApplyConfChange(cc))
+	if c.installing {
+		// Raft has the snapshot's configuration already, in which this change, from
+		// before the snapshot, is contained.
+		c.setConf(changed(c.conf, cc))
+	} else {
+		c.setConf(c.rn.ApplyConfChange(cc))
+	}
 	return c.conf
 }
 
@@ -214,6 +229,7 @@ func (c *Core) Saved(responses []*raftpb.Message) {
 		}
 		if index := m.GetSnapshot().GetMetadata().GetIndex(); index > 0 {
 			c.applied = max(c.applied, index)
+			c.installing = c.installing && index < c.taken
 			c.setConf(m.GetSnapshot().GetMetadata().GetConfState())
 		}
 		c.step(m)
@@ -227,7 +243,7 @@ func (c *Core) Applied(done Committed) {
 		for _, e := range entries {
 			c.uncommitted -= min(c.uncommitted, uint64(len(e.GetData())))
 		}
-		c.applied = entries[len(entries)-1].GetIndex()
+		c.applied = max(c.applied, entries[len(entries)-1].GetIndex())
 		c.step(m)
 	}
 }
@@ -239,6 +255,10 @@ func (c *Core) step(m *raftpb.Message) {
 		c.cfg.Logger.Debug("raft ignored its own response", "type", m.GetType().String(), "error", err)
 	}
 }
+
+// Taken is the index of the newest snapshot that Work has given out, 0 before
+// the first. It only grows: raft ignores a snapshot that brings nothing new.
+func (c *Core) Taken() uint64 { return c.taken }
 
 // Campaign asks for an election now.
 func (c *Core) Campaign() error { return c.rn.Campaign() }
@@ -304,6 +324,9 @@ func (c *Core) appendWork(m *raftpb.Message) *Append {
 		a.Hard = &raftpb.HardState{Term: m.Term, Vote: m.Vote, Commit: m.Commit}
 		c.term, c.vote, c.commit = m.GetTerm(), m.GetVote(), m.GetCommit()
 	}
+	if a.Snapshot != nil {
+		c.taken, c.installing = a.Snapshot.GetMetadata().GetIndex(), true
+	}
 	return a
 }
 
@@ -344,3 +367,16 @@ func (c *Core) Alone() bool { return c.alone }
 
 // Conf is the configuration in effect. It is not to be changed.
 func (c *Core) Conf() *raftpb.ConfState { return c.conf }
+
+// Progress tells how far every member is; nil unless this member leads. Heard is
+// left to those who have a clock.
+func (c *Core) Progress() map[uint64]Progress {
+	if c.role != raft.StateLeader {
+		return nil
+	}
+	all := make(map[uint64]Progress)
+	c.rn.WithProgress(func(id uint64, _ raft.ProgressType, p tracker.Progress) {
+		all[id] = Progress{Match: p.Match, Learner: p.IsLearner, SendingSnapshot: p.State == tracker.StateSnapshot}
+	})
+	return all
+}

@@ -2,6 +2,7 @@ package raftnode
 
 import (
 	"context"
+	"slices"
 	"sync"
 
 	"go.etcd.io/raft/v3/raftpb"
@@ -17,9 +18,11 @@ type inbox struct {
 	mu            sync.Mutex // guards the fields below
 	proposals     [][]byte
 	proposalBytes int
+	batches       []*batch
 	messages      []*raftpb.Message
+	snapshots     []*arrival
 	reports       []report
-	calls         []func(*Core)
+	calls         []func(*loop)
 	readers       *readers      // gathering for the next read round; nil when nobody waits
 	room          chan struct{} // closed when the loop has taken something; nil when nobody waits
 	closed        bool
@@ -30,6 +33,21 @@ type report struct {
 	saved   []*raftpb.Message // responses to a durable append
 	applied Committed
 	install *install // a snapshot for the applier
+}
+
+// batch is proposals that only this member may propose, now or never.
+type batch struct {
+	data [][]byte
+	done chan struct{} // closed when err is set
+	err  error
+}
+
+// arrival is a snapshot that somebody wants to know the fate of.
+type arrival struct {
+	message  *raftpb.Message
+	done     chan struct{} // closed when accepted and err are set
+	accepted bool
+	err      error
 }
 
 // readers wait for one read round together.
@@ -117,8 +135,55 @@ func (b *inbox) putReport(r report) {
 	b.notify()
 }
 
+// putBatch queues a batch. It returns false once the loop has ended.
+func (b *inbox) putBatch(p *batch) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed {
+		return false
+	}
+	b.batches = append(b.batches, p)
+	b.notify()
+	return true
+}
+
+// withdraw takes back a batch. It returns false when the loop was faster.
+func (b *inbox) withdraw(p *batch) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	i := slices.Index(b.batches, p)
+	if i >= 0 {
+		b.batches = slices.Delete(b.batches, i, i+1)
+	}
+	return i >= 0
+}
+
+// putSnapshot queues a snapshot. It returns false once the loop has ended.
+func (b *inbox) putSnapshot(a *arrival) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed {
+		return false
+	}
+	b.snapshots = append(b.snapshots, a)
+	b.notify()
+	return true
+}
+
+// withdrawSnapshot takes back a snapshot. It returns false when the loop was
+// faster.
+func (b *inbox) withdrawSnapshot(a *arrival) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	i := slices.Index(b.snapshots, a)
+	if i >= 0 {
+		b.snapshots = slices.Delete(b.snapshots, i, i+1)
+	}
+	return i >= 0
+}
+
 // putCall has the loop call f. It returns false once the loop has ended.
-func (b *inbox) putCall(f func(*Core)) bool {
+func (b *inbox) putCall(f func(*loop)) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.closed {
@@ -146,12 +211,15 @@ func (b *inbox) joinReaders() (*readers, error) {
 // take moves everything but proposals and readers, which the loop takes when it
 // can use them, into got, whose slices are reused.
 func (b *inbox) take(got *taken) {
+	clear(got.batches)
 	clear(got.messages)
 	clear(got.reports)
 	clear(got.calls)
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.batches, got.batches = got.batches[:0], b.batches
 	b.messages, got.messages = got.messages[:0], b.messages
+	got.snapshots, b.snapshots = b.snapshots, nil
 	b.reports, got.reports = got.reports[:0], b.reports
 	b.calls, got.calls = got.calls[:0], b.calls
 	got.proposals = len(b.proposals) > 0
@@ -163,9 +231,11 @@ func (b *inbox) take(got *taken) {
 
 // taken is one turn's share of the inbox.
 type taken struct {
+	batches   []*batch
 	messages  []*raftpb.Message
+	snapshots []*arrival
 	reports   []report
-	calls     []func(*Core)
+	calls     []func(*loop)
 	proposals bool // some are waiting
 	readers   bool // some are waiting
 }
@@ -217,11 +287,23 @@ func (b *inbox) close() {
 	defer b.mu.Unlock()
 	b.closed = true
 	b.freeRoom()
+	for _, p := range b.batches {
+		p.answer(ErrStopped)
+	}
+	for _, a := range b.snapshots {
+		a.answer(false, ErrStopped)
+	}
+	b.batches, b.snapshots = nil, nil
 	if b.readers != nil {
 		b.readers.fail(ErrStopped)
 		b.readers = nil
 	}
 }
 
+func (p *batch) answer(err error) { p.err = err; close(p.done) }
+func (a *arrival) answer(accepted bool, err error) {
+	a.accepted, a.err = accepted, err
+	close(a.done)
+}
 func (r *readers) answer(index uint64) { r.index = index; close(r.done) }
 func (r *readers) fail(err error)      { r.err = err; close(r.done) }

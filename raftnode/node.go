@@ -44,7 +44,8 @@ type Node struct {
 	commit  atomic.Uint64
 	applied atomic.Uint64
 	backlog atomic.Int64 // entries that wait for the applier
-	unsaved atomic.Int64 // appends that wait for the writer
+	epoch   time.Time    // when the node was made
+	fresh   atomic.Int64 // what Age counts from, in ns since epoch; 0 while unknown
 }
 
 // New makes a member from what its disk holds. It starts nothing. Errors are
@@ -64,6 +65,7 @@ func New(cfg Config, st State, log Log, peers Sender) (*Node, error) {
 		inbox:     newInbox(),
 		committed: make(chan Committed, 1),
 		stopped:   make(chan struct{}),
+		epoch:     time.Now(),
 	}
 	n.role.Store(&role{name: "StateFollower", term: core.Term(), conf: core.Conf()})
 	n.commit.Store(core.Commit())
@@ -75,7 +77,7 @@ func New(cfg Config, st State, log Log, peers Sender) (*Node, error) {
 // only when the log can no longer be written. It is called once.
 func (n *Node) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
-	l := &loop{Node: n, queue: newQueue(), latency: latency{observe: n.cfg.OnCommit}}
+	l := &loop{Node: n, queue: newQueue(), hearing: newHearing(n.cfg.Tick), latency: latency{observe: n.cfg.OnCommit}}
 	var writing sync.WaitGroup
 	writing.Go(func() {
 		if err := n.write(ctx, l.queue); err != nil {
@@ -113,8 +115,10 @@ type loop struct {
 	turn    taken
 	held    [][]byte    // proposals that wait for a leader or for room in the log
 	spare   [][]byte    // for the next takeProposals
+	joined  [][]byte    // held and batches, of one turn; reused
 	backlog []Committed // for the applier
 	asked   []asked
+	hearing hearing
 	latency latency
 }
 
@@ -128,9 +132,13 @@ func (l *loop) run(ctx context.Context) error {
 	tick := time.NewTicker(l.cfg.Tick)
 	defer tick.Stop()
 	for {
-		if err := l.work(); err != nil {
+		before := l.core.Taken()
+		err := l.work()
+		l.tellArrivals(before)
+		if err != nil {
 			return err
 		}
+		l.age()
 		var out chan<- Committed // nil, which never proceeds, without backlog
 		var next Committed
 		if len(l.backlog) > 0 {
@@ -167,50 +175,129 @@ func (l *loop) drain() {
 			l.core.Applied(r.applied)
 		}
 	}
-	for _, m := range l.turn.messages {
-		if err := l.core.Step(m); err != nil {
-			l.log.Debug("message refused", "type", m.GetType().String(), "from", m.GetFrom(), "error", err)
+	for _, f := range l.turn.calls {
+		f(l)
+	}
+	if len(l.turn.messages)+len(l.turn.snapshots) > 0 {
+		now := time.Now()
+		for _, m := range l.turn.messages {
+			l.step(m, now)
+		}
+		for _, a := range l.turn.snapshots {
+			a.err = l.step(a.message, now)
 		}
 	}
-	for _, f := range l.turn.calls {
-		f(l.core)
+}
+
+func (l *loop) step(m *raftpb.Message, now time.Time) error {
+	err := l.core.Step(m)
+	if err != nil {
+		l.log.Debug("message refused", "type", m.GetType().String(), "from", m.GetFrom(), "error", err)
+		return err
 	}
+	l.hearing.note(m, now)
+	return nil
 }
 
 // maxBatchBytes bounds the proposals of one turn, so that one write of the log
 // stays short beside a disk's latency.
 const maxBatchBytes = 8 << 20
 
-// propose gives the Core the proposals of one turn as one. Without a leader, or
-// with a full log, they wait; when another member leads, they are dropped.
+// propose gives the Core all proposals of one turn as one, so that they share
+// messages, a write of the log and acknowledgements. Those that were queued go to
+// the leader when another member leads; without a leader, or with a full log,
+// they wait.
 func (l *loop) propose() {
-	if !l.core.IsLeader() && l.core.Leader() == 0 {
+	if !l.core.IsLeader() {
+		l.answerBatches(ErrNotLeader)
+		if leader := l.core.Leader(); leader != 0 && l.cfg.Forward != nil && l.takeProposals() {
+			l.cfg.Forward(leader, l.held)
+			l.letGo()
+		}
 		return
 	}
-	if len(l.held) == 0 {
+	l.takeProposals()
+	all := l.held
+	if len(l.turn.batches) > 0 {
+		all = append(l.joined[:0], l.held...)
+		for _, b := range l.turn.batches {
+			all = append(all, b.data...)
+		}
+		l.joined = all
+	}
+	if len(all) == 0 {
+		return
+	}
+	if l.cfg.Stamp != nil {
+		l.cfg.Stamp(all)
+	}
+	err := l.core.Propose(all)
+	clear(l.joined)
+	l.answerBatches(err)
+	if err == nil {
+		l.letGo()
+	} // else the next turn tries again
+}
+
+// takeProposals fills held from the inbox; false when there are none.
+func (l *loop) takeProposals() bool {
+	if len(l.held) == 0 && l.turn.proposals {
 		l.held, l.spare = l.inbox.takeProposals(maxBatchBytes, l.spare), nil
 		l.turn.proposals = false
 	}
-	if l.cfg.Stamp != nil && l.core.IsLeader() {
-		l.cfg.Stamp(l.held)
-	}
-	err := l.core.Propose(l.held)
-	if errors.Is(err, ErrBusy) {
-		return // the next turn tries again
-	}
-	if err != nil && l.cfg.OnDrop != nil {
-		for _, d := range l.held {
-			l.cfg.OnDrop(d, err)
-		}
-	}
+	return len(l.held) > 0
+}
+
+func (l *loop) letGo() {
 	clear(l.held)
 	l.spare, l.held = l.held, nil
+}
+
+func (l *loop) answerBatches(err error) {
+	for _, b := range l.turn.batches {
+		b.answer(err)
+	}
+	clear(l.turn.batches)
+	l.turn.batches = l.turn.batches[:0]
+}
+
+// tellArrivals answers for the snapshots of the turn that was worked off. Raft
+// has at most one snapshot at a time, and Work has given it out by now.
+func (l *loop) tellArrivals(before uint64) {
+	taken := l.core.Taken()
+	for _, a := range l.turn.snapshots {
+		accepted := taken > before && a.message.GetSnapshot().GetMetadata().GetIndex() == taken
+		if accepted {
+			before = taken // another one of the same index is a repetition
+		}
+		a.answer(accepted, a.err)
+	}
+	l.turn.snapshots = nil
+}
+
+// age notes how fresh the applied state is.
+func (l *loop) age() {
+	if at := l.hearing.settle(l.core, l.applied.Load()); !at.IsZero() {
+		l.fresh.Store(max(l.fresh.Load(), int64(at.Sub(l.epoch)), 1))
+	}
+}
+
+func (l *loop) progress() map[uint64]Progress {
+	all := l.core.Progress()
+	for id, p := range all {
+		p.Heard = l.hearing.members[id].heard
+		if id == l.cfg.ID {
+			p.Heard = time.Now()
+		}
+		all[id] = p
+	}
+	return all
 }
 
 // work carries out what the Core wants until it wants nothing more.
 func (l *loop) work() error {
 	for {
-		if l.turn.proposals || len(l.held) > 0 {
+		if l.turn.proposals || len(l.held) > 0 || len(l.turn.batches) > 0 {
 			l.propose()
 		}
 		if l.turn.readers {
@@ -247,7 +334,7 @@ func (l *loop) append(a Append) error {
 		l.latency.begin(a.Entries[0].GetIndex(), a.Entries[n-1].GetIndex())
 	}
 	if !l.core.Alone() || a.Snapshot != nil || !l.queue.idle() {
-		l.unsaved.Store(int64(l.queue.put(a)))
+		l.queue.put(a)
 		return nil
 	}
 	responses, err := l.writer.Save([]Append{a})
@@ -323,7 +410,6 @@ func (n *Node) write(ctx context.Context, q *queue) error {
 			if err != nil {
 				return fmt.Errorf("%w: %w", errWriter, err)
 			}
-			n.unsaved.Store(int64(q.done()))
 			if len(responses) > 0 {
 				n.inbox.putReport(report{saved: responses})
 			}

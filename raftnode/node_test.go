@@ -64,8 +64,8 @@ func TestThreeMembers(t *testing.T) {
 				t.Errorf("member %d ReadIndex() = %d, %v, want at least %d", r.cfg.ID, index, err, l.Status().Commit)
 			}
 			if r != l {
-				if err := r.Propose(t.Context(), []byte("x")); err != ErrNotLeader {
-					t.Errorf("Propose at a follower = %v, want ErrNotLeader", err)
+				if err := r.ProposeAsLeader(t.Context(), [][]byte{{'x'}}); err != ErrNotLeader {
+					t.Errorf("ProposeAsLeader at a follower = %v, want ErrNotLeader", err)
 				}
 			}
 		}
@@ -186,12 +186,12 @@ func TestSlowDiskGathersABatch(t *testing.T) {
 func TestProposalsWaitForALeader(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newNetwork()
-		var dropped atomic.Int64
+		var forwarded atomic.Int64
 		var all []*running
 		for id := range uint64(3) {
 			all = append(all, w.start(t, Config{
-				ID:     id + 1,
-				OnDrop: func([]byte, error) { dropped.Add(1) },
+				ID:      id + 1,
+				Forward: func(_ uint64, data [][]byte) { forwarded.Add(int64(len(data))) },
 			}, State{Conf: voters(1, 2, 3)}, &slowLog{}))
 			propose(t, all[id], "early")
 		}
@@ -202,8 +202,8 @@ func TestProposalsWaitForALeader(t *testing.T) {
 		}()
 		l := leader(t, all)
 		time.Sleep(time.Second)
-		if got := l.applied(); !slices.Equal(got, []string{"early"}) || dropped.Load() != 2 {
-			t.Errorf("applied %q and dropped %d, want the leader's own and the two others'", got, dropped.Load())
+		if got := l.applied(); !slices.Equal(got, []string{"early"}) || forwarded.Load() != 2 {
+			t.Errorf("applied %q and forwarded %d, want the leader's own and the two others'", got, forwarded.Load())
 		}
 		if err := <-reads; err != nil {
 			t.Errorf("ReadIndex begun before there was a leader = %v", err)

@@ -17,17 +17,15 @@ type queue struct {
 
 func newQueue() *queue { return &queue{wake: make(chan struct{}, 1)} }
 
-// put adds an append and returns how many are waiting.
-func (q *queue) put(a Append) int {
+// put adds an append.
+func (q *queue) put(a Append) {
 	q.mu.Lock()
 	q.waiting = append(q.waiting, a)
-	n := len(q.waiting)
 	q.mu.Unlock()
 	select {
 	case q.wake <- struct{}{}:
 	default:
 	}
-	return n
 }
 
 // take returns all appends, waiting for the first; nil when ctx has ended.
@@ -47,13 +45,6 @@ func (q *queue) take(ctx context.Context) []Append {
 			return nil
 		}
 	}
-}
-
-// done returns how many appends are waiting behind those just saved.
-func (q *queue) done() int {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	return len(q.waiting)
 }
 
 // idle tells that every append put so far has been saved and reported.

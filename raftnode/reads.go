@@ -7,10 +7,11 @@ import (
 	"go.etcd.io/raft/v3"
 )
 
-// noteCommit remembers that the leader has committed in its term. Before that
-// its commit index may lie behind writes that were already acknowledged.
+// noteCommit remembers that something is committed in the current term. Before
+// that the leader's commit index may lie behind writes that were already
+// acknowledged.
 func (c *Core) noteCommit() {
-	if c.role != raft.StateLeader || c.committedTerm == c.term {
+	if c.lead == raft.None || c.committedTerm == c.term {
 		return
 	}
 	if term, err := c.mem.Term(c.commit); err == nil && term == c.term {
@@ -18,16 +19,20 @@ func (c *Core) noteCommit() {
 	}
 }
 
+// settled tells whether everything acknowledged in earlier terms lies within the
+// leader's commit index.
+func (c *Core) settled() bool { return c.committedTerm == c.term }
+
 // readable tells whether the commit index is a read index as it stands: nobody
 // else can commit, and nothing acknowledged lies beyond it.
 func (c *Core) readable() bool {
-	return c.sole && c.role == raft.StateLeader && c.committedTerm == c.term
+	return c.sole && c.role == raft.StateLeader && c.settled()
 }
 
 // canAnswer tells whether this member may, as the leader, tell a read index.
 // It is true of followers, which pass the question on.
 func (c *Core) canAnswer() bool {
-	return c.role != raft.StateLeader || c.committedTerm == c.term
+	return c.role != raft.StateLeader || c.settled()
 }
 
 // ReadIndex begins a read round and returns its number: a state that includes

@@ -18,8 +18,18 @@ type Status struct {
 	Conf        *raftpb.ConfState // voters and learners; not to be changed
 
 	Proposals int // waiting for the loop
-	Appends   int // waiting for the writer
 	Applies   int // entries handed to the applier and not reported
+}
+
+// Role is who leads as one member sees it.
+type Role struct {
+	Term, Leader uint64 // Leader is 0 while none is known
+	Leads        bool   // this member leads
+	// Outage is, with Leads, how long the group may have been without a leader
+	// before: the time since this member last heard from a leader or, as the leader,
+	// from a quorum. It is 0 when leadership was handed over, and when neither has
+	// happened since the process started.
+	Outage time.Duration
 }
 
 // role is the part of the status that changes rarely.
@@ -49,7 +59,6 @@ func (n *Node) Status() Status {
 		LeaderSince: r.since,
 		Conf:        r.conf,
 		Proposals:   proposals,
-		Appends:     int(n.unsaved.Load()),
 		Applies:     int(n.backlog.Load()),
 	}
 }
@@ -86,6 +95,16 @@ func (l *loop) publish() {
 		l.logLeader(was, now)
 	}
 	l.role.Store(now)
+	if now.conf != was.conf {
+		l.hearing.keep(now.conf)
+	}
+	if l.cfg.OnRole != nil && (now.leader != was.leader || now.term != was.term || now.leads != was.leads) {
+		r := Role{Term: now.term, Leader: now.leader, Leads: now.leads}
+		if r.Leads {
+			r.Outage = l.hearing.outage(r.Term)
+		}
+		l.cfg.OnRole(r)
+	}
 }
 
 func (l *loop) logLeader(was, now *role) {

@@ -1,0 +1,176 @@
+package raftnode
+
+import (
+	"slices"
+	"time"
+
+	"go.etcd.io/raft/v3/raftpb"
+)
+
+// hearing is what a loop knows of when it heard from whom. It stands beside the
+// Core, which has no clock.
+type hearing struct {
+	members map[uint64]*contact
+	leader  news // from the leader of the newest term that was heard
+	acked   bool // an acknowledgement has come since the last settle
+
+	alive      time.Time // when the group last had a leader for certain; zero for never
+	handedOver uint64    // the term in which this member was asked to take over
+
+	// Sightings are moments at which the group was certain of what is committed.
+	// Those whose commit index is not applied yet wait, oldest first, at most
+	// maxSightings of them and no two within grain.
+	waiting []sighting
+	fresh   time.Time // of the newest sighting that has been applied; zero for none
+	grain   time.Duration
+}
+
+// contact is one other member.
+type contact struct {
+	heard   time.Time // its last message
+	acked   time.Time // the last message that took this member for the leader
+	ackTerm uint64    // of that message
+}
+
+// news is what one leader has said.
+type news struct {
+	from, term uint64
+	at         time.Time
+	commit     uint64 // the highest commit index it told, even when this member lacks the entries
+	told       bool   // some message told it: a heartbeat does not, it stops at what this member has
+}
+
+// sighting says that what was committed at a moment lies within an index.
+type sighting struct {
+	at     time.Time
+	commit uint64
+}
+
+// maxSightings bounds the sightings that wait for the applier.
+const maxSightings = 16
+
+func newHearing(tick time.Duration) hearing {
+	return hearing{members: make(map[uint64]*contact), grain: tick / 10}
+}
+
+// note takes in a message that raft has accepted.
+func (h *hearing) note(m *raftpb.Message, now time.Time) {
+	c := h.members[m.GetFrom()]
+	if c == nil {
+		c = new(contact)
+		h.members[m.GetFrom()] = c
+	}
+	c.heard = now
+	switch m.GetType() {
+	case raftpb.MsgAppResp, raftpb.MsgHeartbeatResp:
+		c.acked, c.ackTerm = now, m.GetTerm()
+		h.acked = true
+	case raftpb.MsgApp:
+		h.noteLeader(m, now, m.GetCommit())
+	case raftpb.MsgSnap:
+		h.noteLeader(m, now, m.GetSnapshot().GetMetadata().GetIndex())
+	case raftpb.MsgHeartbeat:
+		h.noteLeader(m, now, 0)
+	case raftpb.MsgTimeoutNow:
+		h.handedOver = m.GetTerm() + 1
+	}
+}
+
+func (h *hearing) noteLeader(m *raftpb.Message, now time.Time, commit uint64) {
+	l := &h.leader
+	switch {
+	case m.GetTerm() < l.term:
+		return
+	case m.GetTerm() > l.term:
+		*l = news{from: m.GetFrom(), term: m.GetTerm()}
+	}
+	l.at = now
+	l.told = l.told || m.GetType() == raftpb.MsgApp
+	l.commit = max(l.commit, commit)
+}
+
+// settle draws the conclusions of a turn that was worked off, and returns the
+// moment whose state this member has applied; zero for none.
+func (h *hearing) settle(c *Core, applied uint64) time.Time {
+	switch {
+	case c.IsLeader() && (h.acked || c.sole):
+		if at := h.quorum(c.Conf(), c.cfg.ID, c.Term()); !at.IsZero() {
+			h.see(at, c.Commit(), c.settled(), applied)
+		}
+	case !c.IsLeader() && h.leader.from == c.Leader() && h.leader.term == c.Term() && h.leader.at.After(h.alive):
+		h.see(h.leader.at, max(h.leader.commit, c.Commit()), h.leader.told && c.settled(), applied)
+	}
+	h.acked = false
+	for len(h.waiting) > 0 && h.waiting[0].commit <= applied {
+		h.fresh = h.waiting[0].at
+		h.waiting = slices.Delete(h.waiting, 0, 1)
+	}
+	return h.fresh
+}
+
+// see notes that a leader was alive and, if it was certain of what is committed,
+// that this was within commit.
+func (h *hearing) see(at time.Time, commit uint64, certain bool, applied uint64) {
+	if !at.After(h.alive) {
+		return
+	}
+	h.alive = at
+	n := len(h.waiting)
+	switch {
+	case !certain:
+	case commit <= applied:
+		h.fresh = at
+		h.waiting = h.waiting[:0]
+	case n == 0 || n < maxSightings && at.Sub(h.waiting[n-1].at) >= h.grain:
+		h.waiting = append(h.waiting, sighting{at, commit})
+	}
+}
+
+// quorum is the last moment at which a quorum took this member for the leader of
+// a term; zero for never.
+func (h *hearing) quorum(conf *raftpb.ConfState, self, term uint64) time.Time {
+	at := h.majority(conf.GetVoters(), self, term)
+	if old := conf.GetVotersOutgoing(); len(old) > 0 {
+		if other := h.majority(old, self, term); other.Before(at) {
+			at = other
+		}
+	}
+	return at
+}
+
+func (h *hearing) majority(voters []uint64, self, term uint64) time.Time {
+	var times []time.Time
+	for _, id := range voters {
+		switch c := h.members[id]; {
+		case id == self:
+			times = append(times, time.Now())
+		case c != nil && c.ackTerm == term:
+			times = append(times, c.acked)
+		}
+	}
+	need := len(voters)/2 + 1
+	if len(times) < need {
+		return time.Time{}
+	}
+	slices.SortFunc(times, func(a, b time.Time) int { return b.Compare(a) })
+	return times[need-1]
+}
+
+// outage is how long the group may have been without a leader when this member
+// becomes the leader of a term.
+func (h *hearing) outage(term uint64) time.Duration {
+	if h.alive.IsZero() || term == h.handedOver {
+		return 0
+	}
+	return time.Since(h.alive)
+}
+
+// keep forgets members that a configuration does not have.
+func (h *hearing) keep(conf *raftpb.ConfState) {
+	for id := range h.members {
+		if !slices.Contains(conf.GetVoters(), id) && !slices.Contains(conf.GetLearners(), id) &&
+			!slices.Contains(conf.GetVotersOutgoing(), id) {
+			delete(h.members, id)
+		}
+	}
+}
