@@ -74,14 +74,6 @@ func checkFounding(ctx context.Context, c *Config, peers membership.Peers, log *
 	if err := peers.CheckDistinct(); err != nil {
 		return err
 	}
-	switch {
-	case c.ClusterState == stateExisting && len(peers) == 1:
-		return errors.New("cannot fetch cluster info from peer urls: could not retrieve cluster information from the given urls")
-	case c.ClusterState == stateExisting:
-		return fmt.Errorf("cannot join the cluster %s: this build runs clusters of one member", peers)
-	case len(peers) > 1:
-		return fmt.Errorf("cannot found the cluster %s: this build runs clusters of one member", peers)
-	}
 	return nil
 }
 
@@ -109,7 +101,7 @@ func logConfig(c *Config, log *slog.Logger) {
 		log.Info("cors = " + joined(c.CORS))
 	}
 	log.Info("advertise client URLs = " + joined(c.AdvertiseClientURLs))
-	if c.Founding != nil {
+	if c.Founding != nil && c.ClusterState == stateNew {
 		log.Info("initial advertise peer URLs = " + joined(c.AdvertisePeerURLs))
 		log.Info("initial cluster = " + c.Founding.String())
 	}

@@ -19,12 +19,6 @@ import (
 // later names the recorded cases that need more than one member, with the reason.
 var later = map[string]string{
 	"seed-static-member-and-cluster-id": "three members",
-	"already-bootstrapped":              "asks other members",
-	"existing-nobody-answers":           "joins a cluster",
-	"existing-member-count-unequal":     "joins a cluster",
-	"existing-peer-urls-unmatched":      "joins a cluster",
-	"existing-no-cluster-id-header":     "joins a cluster",
-	"existing-cluster-version-too-high": "joins a cluster",
 	"seed-cluster-id-mismatch":          "members of two clusters",
 	"removed-member-exits-0":            "removes a member",
 
@@ -67,9 +61,13 @@ type recorded struct {
 	Addrs     []string            // further addresses of the loopback interface
 	Namespace bool                // needs a private network
 	Setup     []step
-	Signal    *struct{ Until, Send string }
-	Expect    struct {
-		Exit              any      // a number, "running" or "signal:N"
+	After     []struct { // what is done while it runs, each when this has been printed
+		Until string
+		Steps []step
+	}
+	Signal *struct{ Until, Send string }
+	Expect struct {
+		Exit              any      // a number, "running" or "signal:N"; nil where only ours ends, with 1
 		StderrContains    []string `json:"stderr_contains"`
 		StdoutContains    []string `json:"stdout_contains"`
 		StderrNotContains []string `json:"stderr_not_contains"`
@@ -78,7 +76,8 @@ type recorded struct {
 	SeedText      string `json:"seed_text"`      // what the documents print in addition
 }
 
-// step is one thing done before the program is run; one of its fields is set.
+// step is one thing done before or while the program runs; one of its fields is
+// set.
 type step struct {
 	Mkdir  string
 	Write  string
@@ -90,6 +89,22 @@ type step struct {
 		Keep  bool
 		Until string
 	}
+	Stub *struct { // somebody who gives fixed answers, by path
+		Port   any // a number or its text
+		Routes map[string]struct {
+			Headers map[string]string
+			Body    string
+		}
+	}
+	HTTP  *request
+	Sleep float64 // of the recorded run; ours waits for what is expected instead
+}
+
+// request is a question that is repeated until the answer has the status.
+type request struct {
+	Method string
+	URL    string
+	Status int
 }
 
 // private tells whether the case cannot share the network with anything.
@@ -248,6 +263,16 @@ func (r caseRun) run(ctx context.Context) (wrong []string) {
 			wrong = append(wrong, "stderr:\n"+p.stderr.String(), "stdout:\n"+p.stdout.String())
 		}
 	}()
+	for _, then := range c.After {
+		if !p.stderr.await(ctx, then.Until, p.ended) {
+			return []string{fmt.Sprintf("never printed %q", then.Until)}
+		}
+		for _, s := range then.Steps {
+			if err := place.prepare(ctx, s); err != nil {
+				return []string{fmt.Sprintf("after %q: %v", then.Until, err)}
+			}
+		}
+	}
 	if c.Signal != nil {
 		if !p.stderr.await(ctx, c.Signal.Until, p.ended) {
 			return []string{fmt.Sprintf("never printed %q", c.Signal.Until)}
@@ -300,6 +325,9 @@ func (p *program) judge(ctx context.Context, c *recorded) (wrong []string) {
 		if strings.Contains(p.stderr.String(), unwanted) {
 			wrong = append(wrong, fmt.Sprintf("stderr has %q", unwanted))
 		}
+	}
+	if c.Expect.Exit == nil {
+		c.Expect.Exit = exitError
 	}
 	if got, want := p.exit(), fmt.Sprint(c.Expect.Exit); got != want {
 		wrong = append(wrong, fmt.Sprintf("exit %s, want %s", got, want))

@@ -30,6 +30,10 @@ type Config struct {
 	HistoryEvents int    // events kept for watchers that come late
 	MinFreeBytes  uint64 // disk space that writes leave alone; 0 turns the guard off
 
+	DefaultRead       string        // what a read without a quorum parameter gets: readLocal or readQuorum
+	AgreementInterval time.Duration // between two comparisons of the members' trees; 0 makes none
+	SnapshotRate      uint64        // bytes per second of a checkpoint sent to another member; 0 for no limit
+
 	MaxSnapshots uint // accepted for old command lines: one checkpoint file is kept
 	MaxWALs      uint // accepted for old command lines: the log keeps what it needs
 
@@ -42,11 +46,11 @@ type Config struct {
 	DiscoverySRV    string
 	DiscoveryProxy  string
 	Fallback        string // what to do when the discovered cluster is full
-	StrictReconfig  bool
+	StrictReconfig  bool   // refuse changes that would cost the quorum
 	ForceNewCluster bool
 
-	// Founding is the initial cluster, nil when the data directory already has a
-	// log: then the log says who belongs to the cluster.
+	// Founding is the initial cluster that the member founds or joins, nil when the
+	// data directory already has a log: then the log says who belongs to the cluster.
 	Founding membership.Peers
 
 	// Security, profiling, logging.
@@ -79,6 +83,9 @@ const (
 	proxyReadonly = "readonly"
 	proxyOn       = "on"
 
+	readLocal  = "local"
+	readQuorum = "quorum"
+
 	fallbackExit  = "exit"
 	fallbackProxy = "proxy"
 
@@ -94,6 +101,7 @@ const (
 	defaultSnapshotCount = 10000
 	defaultHistoryEvents = 100_000
 	defaultMinFreeBytes  = 64 << 20 // one log segment, so that a checkpoint may still begin
+	defaultSnapshotRate  = 64 << 20 // half of what a network of 1 Gbit/s carries
 )
 
 // newConfig returns the defaults.
@@ -111,12 +119,16 @@ func newConfig() *Config {
 		AdvertiseClientURLs: clients,
 		HistoryEvents:       defaultHistoryEvents,
 		MinFreeBytes:        defaultMinFreeBytes,
+		DefaultRead:         readLocal,
+		AgreementInterval:   5 * time.Minute,
+		SnapshotRate:        defaultSnapshotRate,
 		MaxSnapshots:        5,
 		MaxWALs:             5,
 		InitialCluster:      clusterOf(defaultName, peers),
 		ClusterState:        stateNew,
 		ClusterToken:        "etcd-cluster",
 		Fallback:            fallbackProxy,
+		StrictReconfig:      true,
 		LogFormat:           formatText,
 		LogLevel:            "info",
 		Proxy:               proxyOff,

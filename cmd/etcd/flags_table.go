@@ -36,6 +36,7 @@ func (o *options) memberFlags() []option {
 		{name: "cors", value: origins(&c.CORS), usage: "Comma separated origins whose web pages may use the API, or *."},
 		{name: "history-events", value: count(&c.HistoryEvents), usage: "Events kept for watches that start in the past."},
 		{name: "min-free-bytes", value: unsigned64(&c.MinFreeBytes), usage: "Refuse writes when the disk has less free space than this; 0 never refuses."},
+		{name: "default-read", value: oneOf(&c.DefaultRead, readLocal, readQuorum), usage: "What a read without a quorum parameter gets: 'local', what this member knows, or 'quorum', the latest."},
 	}
 }
 
@@ -52,6 +53,8 @@ func (o *options) clusterFlags() []option {
 		{name: "discovery-proxy", value: text(&c.DiscoveryProxy), usage: "HTTP proxy for requests to the discovery URL."},
 		{name: "discovery-srv", value: text(&c.DiscoverySRV), usage: "DNS domain whose SRV records list the founding members."},
 		{name: "strict-reconfig-check", value: boolean(&c.StrictReconfig), usage: "Refuse changes of members that would cost the cluster its quorum."},
+		{name: "snapshot-rate", value: unsigned64(&c.SnapshotRate), usage: "Bytes per second at most of a checkpoint sent to a member that lags; 0 for no limit."},
+		{name: "agreement-check-interval", value: period(&c.AgreementInterval), usage: "Time between two checks that all members hold the same tree, as 5m or 30s; 0 for none."},
 	}
 }
 

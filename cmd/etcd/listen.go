@@ -41,31 +41,31 @@ type opened struct {
 	purpose string // what its log lines say it is for
 }
 
-// listen opens the peer URLs, then the client URLs, each in sorted order. When
-// one cannot be opened, the others are closed again.
-func listen(ctx context.Context, c *Config, log *slog.Logger) (*listeners, error) {
+// newListeners reads the certificates of the peer side and opens nothing yet. A
+// member needs them to dial others too, so mistakes in them count even when
+// nothing listens on https.
+func newListeners(c *Config, log *slog.Logger) (*listeners, error) {
 	etcdmain := log.With(pkgKey, "etcdmain")
 	l := &listeners{
 		peer:   side{name: "peer", purpose: "peers", files: &c.PeerTLS, log: etcdmain},
 		client: side{name: "client", purpose: "client requests", files: &c.ClientTLS, log: etcdmain},
 		log:    etcdmain,
 	}
-	if err := l.open(ctx, c); err != nil {
+	l.peer.prepare(c.DataDir, secureHosts(c.ListenPeerURLs, c.AdvertisePeerURLs))
+	return l, l.peer.load()
+}
+
+// Open opens the peer URLs, then the client URLs, each in sorted order. When one
+// cannot be opened, the others are closed again.
+func (l *listeners) Open(ctx context.Context, c *Config) error {
+	err := l.open(ctx, c)
+	if err != nil {
 		l.Close()
-		return nil, err
 	}
-	return l, nil
+	return err
 }
 
 func (l *listeners) open(ctx context.Context, c *Config) error {
-	l.peer.prepare(c.DataDir, secureHosts(c.ListenPeerURLs, c.AdvertisePeerURLs))
-	if c.PeerTLS.Given() {
-		// Members also show the certificate when they dial, so mistakes in it count
-		// even when nothing listens on https.
-		if err := l.peer.load(); err != nil {
-			return err
-		}
-	}
 	for _, u := range c.ListenPeerURLs {
 		n, err := l.openOne(ctx, u, &l.peer, u, nil)
 		if err != nil {
@@ -135,7 +135,7 @@ func (l *listeners) Run(ctx context.Context) error {
 func (l *listeners) expiries() map[string]func() time.Time {
 	expiries := make(map[string]func() time.Time)
 	for _, s := range []*side{&l.peer, &l.client} {
-		if s.source != nil {
+		if s.source != nil && s.files.Given() {
 			expiries[s.name] = s.source.Expires
 		}
 	}

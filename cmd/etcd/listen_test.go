@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -40,6 +41,15 @@ func messages(out *bytes.Buffer) string {
 		all.WriteString(text)
 	}
 	return all.String()
+}
+
+// listen opens the URLs of c.
+func listen(ctx context.Context, c *Config, log *slog.Logger) (*listeners, error) {
+	l, err := newListeners(c, log)
+	if err != nil {
+		return nil, err
+	}
+	return l, l.Open(ctx, c)
 }
 
 func TestListen(t *testing.T) {

@@ -56,6 +56,9 @@ func TestRefusals(t *testing.T) {
 		{"number too large", []string{"-max-wals", "99999999999999999999"}, nil, 2, `invalid value "99999999999999999999" for flag -max-wals: value out of range`},
 		{"milliseconds too many", []string{"-election-timeout", "9223372036854775"}, nil, 2, "value out of range"},
 		{"not a switch", []string{"-debug=maybe"}, nil, 2, `invalid boolean value "maybe" for -debug: parse error`},
+		{"no unit", []string{"--agreement-check-interval", "5"}, nil, 2, `invalid value "5" for flag -agreement-check-interval: parse error`},
+		{"time that runs back", []string{"--agreement-check-interval=-5m"}, nil, 2, `for flag -agreement-check-interval: must not be negative`},
+		{"kind of read", []string{"--default-read", "stale"}, nil, 2, `invalid value "stale" for flag -default-read: invalid value`},
 		{"no events", []string{"--history-events", "0"}, nil, 2, `invalid value "0" for flag -history-events: must be at least 1`},
 		{"log format", []string{"--log-format", "xml"}, nil, 2, `invalid value "xml" for flag -log-format: invalid value`},
 		{"log level", []string{"--log-level", "loud"}, nil, 2, `invalid value "loud" for flag -log-level: invalid value`},
@@ -80,10 +83,7 @@ func TestRefusals(t *testing.T) {
 		{"discovery", []string{"--discovery", "http://h/t"}, nil, 1, "C | etcdmain: cannot use --discovery: "},
 		{"discovery by DNS", []string{"--discovery-srv", "example.com"}, nil, 1, "C | etcdmain: cannot use --discovery-srv: "},
 		{"proxy", []string{"--proxy", "on"}, nil, 1, "C | etcdmain: cannot start as a proxy in "},
-		{"two members", []string{"--name=a", "--initial-advertise-peer-urls=http://127.0.0.1:1", "--initial-cluster=a=http://127.0.0.1:1,b=http://127.0.0.1:2"}, nil, 1, "C | etcdmain: cannot found the cluster a=http://127.0.0.1:1,b=http://127.0.0.1:2: "},
 		{"no name", []string{"--name="}, nil, 1, `C | etcdmain: couldn't find local name "" in the initial cluster configuration`},
-		{"joins itself", []string{cluster, "--initial-cluster-state=existing"}, nil, 1, "cannot fetch cluster info from peer urls: could not retrieve cluster information from the given urls"},
-		{"joins another", []string{"--name=a", "--initial-cluster=a=http://127.0.0.1:1,b=http://127.0.0.1:2", "--initial-cluster-state=existing"}, nil, 1, "cannot join the cluster a=http://127.0.0.1:1,b=http://127.0.0.1:2: "},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -125,7 +125,7 @@ func TestHelpListsEveryFlag(t *testing.T) {
 		"\nunsafe flags:\n", "\nexperimental flags:\n", "\nprofiling flags:\n",
 		"\t--name 'default'\n\t\tName of this member",
 		"--data-dir '${name}.etcd'", "--heartbeat-interval '100'", "--history-events '100000'", "--min-free-bytes '67108864'",
-		"--cors ''", "--debug 'false'", "--log-format 'text'", "--experimental-gRPC-addr '127.0.0.1:2378'",
+		"--default-read 'local'", "--agreement-check-interval '5m0s'", "--strict-reconfig-check 'true'", "--cors ''", "--debug 'false'", "--log-format 'text'", "--experimental-gRPC-addr '127.0.0.1:2378'",
 	} {
 		if !strings.Contains(r.stdout, text) {
 			t.Errorf("help lacks %q", text)
@@ -185,7 +185,8 @@ func TestDefaults(t *testing.T) {
 			t.Errorf("%s = %q, want %q", tt.what, tt.got, tt.want)
 		}
 	}
-	if cfg.SnapshotCount != 10000 || cfg.HistoryEvents != 100000 || cfg.MinFreeBytes != 64<<20 || cfg.ElectionTicks() != 10 {
+	if cfg.SnapshotCount != 10000 || cfg.HistoryEvents != 100000 || cfg.MinFreeBytes != 64<<20 || cfg.ElectionTicks() != 10 ||
+		cfg.DefaultRead != "local" || cfg.AgreementInterval != 5*time.Minute || cfg.SnapshotRate != 64<<20 || !cfg.StrictReconfig {
 		t.Errorf("defaults: %+v", cfg)
 	}
 	if want := filepath.Join(cfg.DataDir, "member", "wal"); cfg.LogDir() != want {
@@ -201,7 +202,8 @@ func TestDefaults(t *testing.T) {
 func TestFlagsReachTheConfig(t *testing.T) {
 	cfg, log := serves(t, []string{
 		"-name", "m1", "--heartbeat-interval=30", "--election-timeout", "0x3e8", "--wal-dir", "w", "--snapshot-count=0",
-		"--cors", "http://a, *", "--history-events=7", "--min-free-bytes=0", "--debug", "--enable-pprof", "--strict-reconfig-check",
+		"--cors", "http://a, *", "--history-events=7", "--min-free-bytes=0", "--debug", "--enable-pprof", "--strict-reconfig-check=false",
+		"--default-read=quorum", "--agreement-check-interval=0", "--snapshot-rate", "1000",
 		"--log-package-levels", "wal=ERROR,raft=T", "--proxy-read-timeout=250", "--max-wals=0", "--experimental-v3demo", "-snapshot=false", "-vv",
 	}, nil)
 	if cfg.Name != "m1" || cfg.Founding.String() != "m1=http://localhost:2380,m1=http://localhost:7001" {
@@ -213,7 +215,8 @@ func TestFlagsReachTheConfig(t *testing.T) {
 	if cfg.LogDir() != "w" || cfg.SnapshotCount != 10000 || cfg.HistoryEvents != 7 || cfg.MinFreeBytes != 0 || cfg.MaxWALs != 0 {
 		t.Errorf("config: %+v", cfg)
 	}
-	if !cfg.EnablePprof || !cfg.StrictReconfig || !slices.Equal(cfg.CORS, []string{"http://a", "*"}) {
+	if !cfg.EnablePprof || cfg.StrictReconfig || !slices.Equal(cfg.CORS, []string{"http://a", "*"}) ||
+		cfg.DefaultRead != "quorum" || cfg.AgreementInterval != 0 || cfg.SnapshotRate != 1000 {
 		t.Errorf("config: %+v", cfg)
 	}
 	for pkg, want := range map[string]slog.Level{"wal": slog.LevelError, "raft": levelTrace, "store": slog.LevelDebug} {

@@ -2,8 +2,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,14 +14,16 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 )
 
-// scene is where one case plays: the processes and listeners it has started.
+// scene is where one case plays: the processes, listeners and servers it has
+// started.
 type scene struct {
 	binary   string
 	dir      string
 	programs []*program
-	others   []net.Listener
+	others   []io.Closer
 }
 
 // prepare does one step of a set-up.
@@ -35,8 +40,25 @@ func (s *scene) prepare(ctx context.Context, do step) error {
 		return writeCertificate(do.Cert)
 	case do.Listen != "":
 		l, err := net.Listen("tcp", "127.0.0.1:"+do.Listen)
-		s.others = append(s.others, l)
+		if err == nil {
+			s.others = append(s.others, l)
+		}
 		return err
+	case do.Stub != nil:
+		return s.stub(fmt.Sprint(do.Stub.Port), func(w http.ResponseWriter, r *http.Request) {
+			route, ok := do.Stub.Routes[r.URL.Path]
+			if !ok {
+				w.WriteHeader(http.StatusNotFound)
+			}
+			for name, value := range route.Headers {
+				w.Header().Set(name, value)
+			}
+			io.WriteString(w, route.Body)
+		})
+	case do.HTTP != nil:
+		return do.HTTP.send(ctx)
+	case do.Sleep > 0:
+		return nil
 	case do.Start != nil:
 		p, err := s.start(do.Start.Args, nil)
 		if err != nil {
@@ -55,6 +77,43 @@ func (s *scene) prepare(ctx context.Context, do step) error {
 		return nil
 	}
 	return fmt.Errorf("unknown step %+v", do)
+}
+
+// stub serves HTTP on a port of 127.0.0.1.
+func (s *scene) stub(port string, h http.HandlerFunc) error {
+	l, err := net.Listen("tcp", "127.0.0.1:"+port)
+	if err != nil {
+		return err
+	}
+	srv := &http.Server{Handler: h}
+	s.others = append(s.others, srv)
+	go srv.Serve(l) // until clear closes it
+	return nil
+}
+
+// send repeats the request until it is answered as expected.
+func (r *request) send(ctx context.Context) error {
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		req, err := http.NewRequestWithContext(ctx, r.Method, r.URL, nil)
+		if err != nil {
+			return err
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err == nil {
+			resp.Body.Close()
+			if resp.StatusCode == r.Status {
+				return nil
+			}
+			err = errors.New(resp.Status)
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return fmt.Errorf("%s %s: %w", r.Method, r.URL, err)
+		}
+	}
 }
 
 // start runs the program in the directory of the scene.
@@ -83,10 +142,8 @@ func (s *scene) clear() {
 		p.cmd.Process.Kill()
 		<-p.ended
 	}
-	for _, l := range s.others {
-		if l != nil {
-			l.Close()
-		}
+	for _, o := range s.others {
+		o.Close()
 	}
 }
 

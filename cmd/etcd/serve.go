@@ -11,7 +11,6 @@ import (
 
 	"etcd2/api/v2"
 	"etcd2/etcdserver"
-	"etcd2/membership"
 	"etcd2/peer"
 )
 
@@ -19,14 +18,24 @@ import (
 // place where all packages meet.
 func serve(ctx context.Context, cfg Config, log *slog.Logger) error {
 	defer paceGC()()
-	l, err := listen(ctx, &cfg, log)
+	l, err := newListeners(&cfg, log)
 	if err != nil {
+		return err
+	}
+	from, err := findOrigin(ctx, &cfg, l.peer.source, log)
+	if ctx.Err() != nil {
+		return nil // asked to stop while it waited for others
+	}
+	if err != nil {
+		return err
+	}
+	if err := l.Open(ctx, &cfg); err != nil {
 		return err
 	}
 	defer l.Close()
 	logConfig(&cfg, log)
 	metrics := v2.NewMetrics()
-	member, err := etcdserver.Open(memberConfig(&cfg, metrics, log))
+	member, err := etcdserver.Open(memberConfig(&cfg, from, metrics, log))
 	if err != nil {
 		return err
 	}
@@ -63,22 +72,15 @@ func serveClients(ctx context.Context, cfg *Config, member *etcdserver.Server, m
 }
 
 // memberConfig is the part of the configuration that the member itself needs.
-func memberConfig(cfg *Config, metrics *v2.Metrics, log *slog.Logger) etcdserver.Config {
-	founders := cfg.Founding.Members(cfg.ClusterToken)
-	var self membership.ID
-	for _, m := range founders {
-		if m.Name == cfg.Name {
-			self = m.ID
-		}
-	}
+func memberConfig(cfg *Config, from *origin, metrics *v2.Metrics, log *slog.Logger) etcdserver.Config {
 	return etcdserver.Config{
 		Name:              cfg.Name,
 		Dir:               cfg.DataDir,
 		WALDir:            cfg.LogDir(),
 		ClientURLs:        cfg.AdvertiseClientURLs,
-		Founders:          founders,
-		Self:              self,
-		ClusterID:         membership.ClusterID(founders),
+		Founders:          from.Founders,
+		Self:              from.Self,
+		ClusterID:         from.ClusterID,
 		Tick:              cfg.Heartbeat,
 		Election:          cfg.Election,
 		CheckpointEntries: cfg.SnapshotCount,

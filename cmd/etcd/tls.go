@@ -22,7 +22,7 @@ type side struct {
 	name    string // "client" or "peer"
 	purpose string // what log lines say its ports are for
 	files   *tlsconf.Config
-	source  *tlsconf.Source // nil until a certificate is needed
+	source  *tlsconf.Source // nil until it is needed
 	log     *slog.Logger
 }
 

@@ -85,6 +85,21 @@ func millis(to *time.Duration) *setting[time.Duration] {
 		}}
 }
 
+// period is a time with its unit, as 90s or 5m; a bare 0 needs none.
+func period(to *time.Duration) *setting[time.Duration] {
+	return &setting[time.Duration]{to: to, kind: "duration", show: time.Duration.String,
+		parse: func(s string) (time.Duration, error) {
+			d, err := time.ParseDuration(s)
+			switch {
+			case err != nil:
+				return 0, errors.New("parse error")
+			case d < 0:
+				return 0, errors.New("must not be negative")
+			}
+			return d, nil
+		}}
+}
+
 func urls(to *[]string) *setting[[]string] {
 	return &setting[[]string]{to: to, kind: "urls", show: joined, parse: membership.ParseURLs}
 }

@@ -57,8 +57,10 @@ func (c *Config) files() []string {
 
 // load reads all files.
 func load(c *Config) (*material, error) {
-	if err := c.Complete(); err != nil {
-		return nil, err
+	if c.Given() {
+		if err := c.Complete(); err != nil {
+			return nil, err
+		}
 	}
 	if c.Auto {
 		if err := c.makePair(time.Now()); err != nil {
@@ -66,8 +68,10 @@ func load(c *Config) (*material, error) {
 		}
 	}
 	m := &material{seen: stat(c.files()), allowedCN: c.AllowedCN}
-	if err := m.loadPair(c); err != nil {
-		return nil, err
+	if c.Given() {
+		if err := m.loadPair(c); err != nil {
+			return nil, err
+		}
 	}
 	for _, name := range []string{c.CA, c.TrustedCA} {
 		if err := m.loadAuthorities(name); err != nil {

@@ -24,8 +24,10 @@ import (
 // Config names the files of one side of a member and what it asks of the other
 // end of its connections.
 type Config struct {
-	Cert           string // PEM file, the certificate and those between it and its authority; required
-	Key            string // PEM file; required
+	// Both or neither. Without them a Source only dials, and shows no certificate.
+	Cert string // PEM file, the certificate and those between it and its authority
+	Key  string // PEM file
+
 	TrustedCA      string // PEM file of authorities; those of the system
 	CA             string // the old way to say TrustedCA and ClientCertAuth at once
 	ClientCertAuth bool   // refuse who dials without a certificate of an authority
@@ -56,7 +58,7 @@ func (c *Config) Complete() error {
 	return nil
 }
 
-// Source is the TLS side of one kind of listener. Its methods may be called by
+// Source is the TLS side of one kind of connection. Its methods may be called by
 // any goroutine, Run by one.
 type Source struct {
 	cfg Config
@@ -79,6 +81,7 @@ func Load(cfg Config) (*Source, error) {
 }
 
 // Server returns the settings of a listener. They stay good for its whole life.
+// A Source without a certificate has none to listen with: all handshakes fail.
 func (s *Source) Server() *tls.Config {
 	return &tls.Config{
 		MinVersion: tls.VersionTLS12,
@@ -93,25 +96,30 @@ func (s *Source) Server() *tls.Config {
 // authorities.
 func (s *Source) Client() *tls.Config {
 	m := s.now.Load()
-	return &tls.Config{
+	t := &tls.Config{
 		MinVersion:         tls.VersionTLS12,
-		Certificates:       []tls.Certificate{m.cert},
 		RootCAs:            m.authorities,
 		InsecureSkipVerify: s.cfg.Auto,
 		VerifyConnection:   m.verify,
 	}
+	if s.cfg.Given() {
+		t.Certificates = []tls.Certificate{m.cert}
+	}
+	return t
 }
 
 // Expires returns when the certificate that is shown, or one between it and its
-// authority, comes to its end.
+// authority, comes to its end; the zero time when none is shown.
 func (s *Source) Expires() time.Time { return s.now.Load().expires }
 
 // newServer returns the settings of a listener for the files of m.
 func (m *material) newServer(c *Config) *tls.Config {
 	t := &tls.Config{
-		MinVersion:   tls.VersionTLS12,
-		Certificates: []tls.Certificate{m.cert},
-		ClientCAs:    m.authorities,
+		MinVersion: tls.VersionTLS12,
+		ClientCAs:  m.authorities,
+	}
+	if c.Given() {
+		t.Certificates = []tls.Certificate{m.cert}
 	}
 	if c.AsksForCertificates() {
 		t.ClientAuth = tls.RequireAndVerifyClientCert

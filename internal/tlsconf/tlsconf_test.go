@@ -198,6 +198,37 @@ func TestClient(t *testing.T) {
 	}
 }
 
+// Who has no certificate still knows whom to trust when it dials.
+func TestClientWithoutCertificate(t *testing.T) {
+	p := newPlace(t)
+	server := mustLoad(t, p.config()).Server()
+	state, _, err := shake(t, server, named(mustLoad(t, Config{TrustedCA: p.file("ca.crt")}).Client()))
+	if err != nil || len(state.PeerCertificates) == 0 {
+		t.Errorf("with the authority: %v", err)
+	}
+	alone := mustLoad(t, Config{})
+	if _, _, err := shake(t, server, named(alone.Client())); !errors.As(err, new(x509.UnknownAuthorityError)) {
+		t.Errorf("with the authorities of the system: %v", err)
+	}
+	if !alone.Expires().IsZero() {
+		t.Errorf("no certificate, and yet it expires: %v", alone.Expires())
+	}
+	if _, serverErr, _ := shake(t, alone.Server(), &tls.Config{InsecureSkipVerify: true}); serverErr == nil {
+		t.Error("it served without a certificate")
+	}
+	asks := p.config()
+	asks.ClientCertAuth = true
+	if _, serverErr, _ := shake(t, mustLoad(t, asks).Server(), named(mustLoad(t, Config{TrustedCA: p.file("ca.crt")}).Client())); serverErr == nil {
+		t.Error("it was let in without a certificate")
+	}
+}
+
+// named says whom a client expects.
+func named(c *tls.Config) *tls.Config {
+	c.ServerName = "localhost"
+	return c
+}
+
 func TestLoadRefuses(t *testing.T) {
 	p := newPlace(t)
 	good := p.config()

@@ -14,6 +14,10 @@ const lookEvery = time.Second
 // two looks in a row have seen the same, so that a certificate is not taken
 // before its key has been written too.
 func (s *Source) Run(ctx context.Context) error {
+	if len(s.cfg.files()) == 0 {
+		<-ctx.Done()
+		return nil
+	}
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
 	w := watcher{source: s, last: s.now.Load().seen}

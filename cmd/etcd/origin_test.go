@@ -1,0 +1,95 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"etcd2/internal/tlsconf"
+	"etcd2/membership"
+)
+
+// another is a member that runs already. It says what list and version are, in
+// which {U} stands for its own URL.
+func another(t *testing.T, list string) string {
+	t.Helper()
+	var url string
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-Etcd-Cluster-ID", "abc")
+		switch r.URL.Path {
+		case "/members":
+			fmt.Fprint(w, strings.ReplaceAll(list, "{U}", url))
+		case "/version":
+			fmt.Fprint(w, `{"etcdserver":"2.3.8","etcdcluster":"2.3.0"}`)
+		}
+	}))
+	t.Cleanup(s.Close)
+	url = s.URL
+	return url
+}
+
+func TestOrigin(t *testing.T) {
+	certs, err := tlsconf.Load(tlsconf.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const own = "http://127.0.0.1:1"
+	self := membership.NewMember("b", []string{own}, "tok", nil).ID
+	tests := []struct {
+		name    string
+		list    string // of the member that runs
+		cluster string
+		state   string
+		want    string // Self, ClusterID, and whom it founds with or joins
+		err     string
+	}{
+		{name: "data there", want: "0 0 [] false []"},
+		{name: "founds alone", cluster: "b=" + own, state: stateNew,
+			want: fmt.Sprintf("%s %s [b] false []", self, membership.ClusterID([]membership.Member{{ID: self}}))},
+		{name: "founds again", cluster: "a={U},b=" + own, state: stateNew,
+			list: fmt.Sprintf(`[{"id":%d,"peerURLs":[%q],"clientURLs":["http://h:1"]}]`, self, own),
+			err:  fmt.Sprintf("member %s has already been bootstrapped", self)},
+		{name: "joins nobody", cluster: "b=" + own, state: stateExisting, list: "[]",
+			err: "cannot fetch cluster info from peer urls: could not retrieve cluster information from the given urls"},
+		{name: "joins unasked", cluster: "a={U},b=" + own, state: stateExisting, list: `[{"id":1,"peerURLs":["{U}"]}]`,
+			err: "member count is unequal"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			var out bytes.Buffer
+			url := another(t, tt.list)
+			cfg := &Config{Name: "b", ClusterState: tt.state, ClusterToken: "tok"}
+			if tt.cluster != "" {
+				if cfg.Founding, err = membership.ParsePeers(strings.ReplaceAll(tt.cluster, "{U}", url)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			o, err := findOrigin(t.Context(), cfg, certs, newLogger(&out, formatText, newLevels(slog.LevelInfo)))
+			if tt.err != "" {
+				if err == nil || !strings.HasSuffix(err.Error(), tt.err) {
+					t.Errorf("error %v, want %q", err, tt.err)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := fmt.Sprint(o.Self, o.ClusterID, names(o.Founders), o.Joins, names(o.Others))
+			if got = strings.Join(strings.Fields(got), " "); got != tt.want {
+				t.Errorf("%s, want %s", got, tt.want)
+			}
+		})
+	}
+}
+
+func names(members []membership.Member) []string {
+	var all []string
+	for _, m := range members {
+		all = append(all, m.Name)
+	}
+	return all
+}
