@@ -7,9 +7,7 @@ import (
 	"strings"
 
 	"go.etcd.io/raft/v3/raftpb"
-	"google.golang.org/protobuf/proto"
 
-	"etcd2/membership"
 	"etcd2/raftnode"
 	"etcd2/store"
 )
@@ -66,7 +64,15 @@ func (s *Server) applyNormal(data []byte, index, term uint64) error {
 		s.progress.set(index, term)
 		return nil
 	}
-	id, op, err := decodeEntry(data)
+	decoded, err := decodeEntry(data)
+	if err != nil {
+		return err
+	}
+	if decoded.kind == entryAgreement {
+		s.progress.set(index, term)
+		return nil
+	}
+	op, err := decoded.operation()
 	if err != nil {
 		return err
 	}
@@ -82,39 +88,6 @@ func (s *Server) applyNormal(data []byte, index, term uint64) error {
 	if err != nil && !errors.As(err, &o.err) {
 		return err
 	}
-	s.waiters.answer(id, o)
-	return nil
-}
-
-// applyConfChange makes a change of members take effect: in raft and, as an
-// ordinary write, in the directory that every member reads its cluster from.
-func (s *Server) applyConfChange(data []byte) error {
-	var cc raftpb.ConfChange
-	if err := proto.Unmarshal(data, &cc); err != nil {
-		return err
-	}
-	if cc.GetType() != raftpb.ConfChangeType_ConfChangeAddNode {
-		return fmt.Errorf("change of members %v is not known to this version", cc.GetType())
-	}
-	added, err := decodeFounder(cc.GetContext())
-	if err != nil {
-		return err
-	}
-	m := added.member()
-	conf, err := s.node.ApplyConfChange(&cc)
-	if err != nil {
-		return err
-	}
-	s.conf = conf
-	op := store.Op{Action: store.Create, Path: membership.RaftAttributesPath(m.ID), Value: membership.RaftAttributes(m)}
-	if _, err := s.store.Apply(op); err != nil {
-		return err
-	}
-	s.clusterChanged()
-	which := ""
-	if m.ID == s.id {
-		which = "local "
-	}
-	s.log.Info(fmt.Sprintf("added %smember %s %v to cluster %s", which, m.ID, m.PeerURLs, s.clusterID))
+	s.waiters.answer(decoded.id, o)
 	return nil
 }

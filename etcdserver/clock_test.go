@@ -4,8 +4,6 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"etcd2/store"
 )
 
 // A wall clock that was set back between two runs makes no TTL longer, whether
@@ -39,23 +37,4 @@ func TestClockSetBackBetweenRuns(t *testing.T) {
 			})
 		})
 	}
-}
-
-// The expirer sleeps by the clock; when the log sets that forward, it wakes up.
-func TestClockSetForwardWakesTheExpirer(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newBed(t).start()
-		defer r.end()
-		r.set("foo", "bar", time.Hour)
-		synctest.Wait() // the expirer sleeps
-		op := store.Op{Action: store.Set, Path: "/1/x", Now: r.Now() + int64(59*time.Minute)}
-		if _, err := r.propose(t.Context(), 1, encodeEntry(1, op)); err != nil {
-			t.Fatal(err)
-		}
-		time.Sleep(61 * time.Second)
-		synctest.Wait()
-		if got := r.StoreStats().ExpireCount; got != 1 {
-			t.Errorf("%d keys expired a minute after the clock was set forward by 59, want 1", got)
-		}
-	})
 }

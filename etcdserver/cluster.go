@@ -22,6 +22,7 @@ func (s *Server) clusterChanged() {
 		panic(fmt.Sprintf("etcdserver: the cluster cannot be read back: %v", err))
 	}
 	before := s.cluster.Swap(c)
+	s.reach()
 	if before == nil {
 		return
 	}

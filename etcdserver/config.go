@@ -19,11 +19,22 @@ type Config struct {
 	WALDir     string   // directory of the log; DIR/member/wal
 	ClientURLs []string // published to the cluster at every start
 
-	// The founding members and their cluster. They are looked at only while
-	// the data directory holds no log.
-	Founders  []membership.Member
+	// Who this member is. These fields are looked at only while the data directory
+	// holds no log.
 	Self      membership.ID
 	ClusterID membership.ID
+	Founders  []membership.Member // who founds the cluster, this member among them
+	Join      bool                // the cluster runs already and has added this member; Founders is empty
+	Remotes   []membership.Member // with Join: whom to reach until the log has told
+
+	// Peers makes the way to the other members. Open calls it once; the server it is
+	// given has an identity and a view of its cluster, and answers nothing yet.
+	// Without it no other member can be reached.
+	Peers func(*Server) Peers
+
+	ForceNewCluster   bool          // begin again as the only member, with the data found
+	StrictReconfig    bool          // refuse changes that would cost the quorum of members in contact
+	AgreementInterval time.Duration // between comparisons of all members' trees; 5m; negative turns them off
 
 	Tick     time.Duration // heartbeat period; 100ms
 	Election time.Duration // silence before an election; 1s
@@ -65,6 +76,9 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.Election == 0 {
 		c.Election = time.Second
+	}
+	if c.AgreementInterval == 0 {
+		c.AgreementInterval = 5 * time.Minute
 	}
 	if c.CheckpointEntries == 0 {
 		c.CheckpointEntries = 10000

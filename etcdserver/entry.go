@@ -1,41 +1,75 @@
 package etcdserver
 
 import (
+	"cmp"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	"etcd2/membership"
 	"etcd2/store"
 )
 
-// A normal log entry is a version byte, the request id of the member that
-// proposed it (8 bytes, big endian) and the operation as package store encodes
-// it. A leader's first entry of a term is empty and means nothing.
+// A normal log entry is a byte that tells its kind, the request id of the member
+// that asked for it, the cluster's time when the leader proposed it (8 bytes each,
+// big endian) and a body. A leader's first entry of a term is empty and means
+// nothing.
 const (
-	entryVersion = 1
-	entryHeader  = 1 + 8
+	entryOperation = 2 // the body is an operation as package store encodes it, without its time
+	entryAgreement = 3 // a place in the log at which the members compare their trees
+
+	entryTime   = 1 + 8
+	entryHeader = 1 + 8 + 8
 )
 
 var errEntry = errors.New("etcdserver: log entry of an unknown form")
 
-func encodeEntry(id uint64, op store.Op) []byte {
+// entry is a decoded log entry. Its body shares the memory it was read from.
+type entry struct {
+	kind byte
+	id   uint64 // of the request
+	now  int64  // cluster time, Unix nanoseconds
+	body []byte
+}
+
+// encodeOperation makes an entry of an operation. The time is the leader's to
+// tell, see stamp.
+func encodeOperation(id uint64, op store.Op) []byte {
+	op.Now = 0
 	buf := make([]byte, entryHeader, entryHeader+64+len(op.Path)+len(op.Value)+len(op.PrevValue))
-	buf[0] = entryVersion
+	buf[0] = entryOperation
 	binary.BigEndian.PutUint64(buf[1:], id)
 	return op.AppendBinary(buf)
 }
 
-func decodeEntry(data []byte) (id uint64, op store.Op, err error) {
+// stamp writes the cluster's time into an encoded entry.
+func stamp(data []byte, now int64) {
+	binary.BigEndian.PutUint64(data[entryTime:], uint64(now))
+}
+
+func decodeEntry(data []byte) (entry, error) {
 	if len(data) < entryHeader {
-		return 0, store.Op{}, fmt.Errorf("%w: %d bytes", errEntry, len(data))
+		return entry{}, fmt.Errorf("%w: %d bytes", errEntry, len(data))
 	}
-	if data[0] != entryVersion {
-		return 0, store.Op{}, fmt.Errorf("%w: version %d, this program knows %d", errEntry, data[0], entryVersion)
+	e := entry{
+		kind: data[0],
+		id:   binary.BigEndian.Uint64(data[1:]),
+		now:  int64(binary.BigEndian.Uint64(data[entryTime:])),
+		body: data[entryHeader:],
 	}
-	op, err = store.ParseOp(data[entryHeader:])
-	return binary.BigEndian.Uint64(data[1:]), op, err
+	if e.kind != entryOperation && e.kind != entryAgreement {
+		return entry{}, fmt.Errorf("%w: kind %d, this program knows %d and %d", errEntry, e.kind, entryOperation, entryAgreement)
+	}
+	return e, nil
+}
+
+// operation decodes the body of an entryOperation.
+func (e entry) operation() (store.Op, error) {
+	op, err := store.ParseOp(e.body)
+	op.Now = e.now
+	return op, err
 }
 
 // founder is a member as the log knows it: in the entry that adds it, and in the
@@ -59,24 +93,44 @@ func decodeFounder(b []byte) (founder, error) {
 }
 
 // identity is the metadata of the log: whose it is, and with which members the
-// cluster began. A log is made with it in one step, so a member that dies before
-// its first entry needs nothing else to begin again.
+// cluster began or, for a member that joined it, whom to reach first. A log is
+// made with it in one step, so a member that dies before its first entry needs
+// nothing else to begin again.
 type identity struct {
 	Version  int           `json:"version"`
 	Member   membership.ID `json:"member"`
 	Cluster  membership.ID `json:"cluster"`
-	Founders []founder     `json:"founders"`
+	Founders []founder     `json:"founders,omitempty"`
+	Remotes  []founder     `json:"remotes,omitempty"`
 }
 
 const identityVersion = 1
 
-// newIdentity is the identity of a founding member.
-func newIdentity(cfg Config) identity {
+// newIdentity is the identity of a member that founds or joins a cluster.
+func newIdentity(cfg Config) (identity, error) {
 	who := identity{Version: identityVersion, Member: cfg.Self, Cluster: cfg.ClusterID}
-	for _, m := range cfg.Founders {
-		who.Founders = append(who.Founders, founder{m.ID, m.Name, m.PeerURLs})
+	switch {
+	case cfg.Join && len(cfg.Founders) > 0:
+		return identity{}, errors.New("etcdserver: Config.Join and Config.Founders exclude each other")
+	case cfg.Join:
+		who.Remotes = founders(cfg.Remotes)
+	case !slices.ContainsFunc(cfg.Founders, func(m membership.Member) bool { return m.ID == cfg.Self }):
+		return identity{}, fmt.Errorf("etcdserver: Config.Founders lacks the member itself, %s", cfg.Self)
+	default:
+		who.Founders = founders(cfg.Founders)
 	}
-	return who
+	return who, nil
+}
+
+// founders are members in ascending order of ID, the order in which every
+// founding member writes them into its log.
+func founders(members []membership.Member) []founder {
+	var list []founder
+	for _, m := range members {
+		list = append(list, founder{m.ID, m.Name, m.PeerURLs})
+	}
+	slices.SortFunc(list, func(a, b founder) int { return cmp.Compare(a.ID, b.ID) })
+	return list
 }
 
 func decodeIdentity(b []byte) (identity, error) {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -43,7 +44,8 @@ func Open(cfg Config) (*Server, error) {
 	s := &Server{
 		cfg: cfg, log: cfg.Logger, started: time.Now(),
 		waiters: newWaiters(), expiry: newExpiry(), checkpoint: newCheckpointer(cfg), space: newSpace(cfg),
-		announced: make(chan struct{}), stopping: make(chan struct{}),
+		announced: make(chan struct{}), stopping: make(chan struct{}), ended: make(chan error, 1),
+		returned: newReturned(), refusals: make(chan refusal, refusalsMax),
 	}
 	if err := s.open(); err != nil {
 		s.abandon()
@@ -79,9 +81,14 @@ func (s *Server) open() error {
 		return err
 	}
 	s.id, s.clusterID = who.Member, who.Cluster
+	s.hints = slices.Concat(who.Founders, who.Remotes)
+	founding := false
 	if len(found.Entries) == 0 && found.PrevIndex == 0 && meta.Index == 0 {
-		if found.Entries, found.Hard, err = s.bootstrap(who.Founders); err != nil {
-			return err
+		// A member that joins has nothing to write: it learns all from the leader.
+		if founding = len(who.Founders) > 0; founding {
+			if found.Entries, found.Hard, err = s.bootstrap(who.Founders); err != nil {
+				return err
+			}
 		}
 		s.log.Info(fmt.Sprintf("starting member %s in cluster %s", s.id, s.clusterID))
 	} else {
@@ -93,7 +100,7 @@ func (s *Server) open() error {
 		}
 		s.log.Info(fmt.Sprintf("restarting member %s in cluster %s at commit index %d", s.id, s.clusterID, found.Hard.GetCommit()))
 	}
-	return s.restore(found, meta)
+	return s.restore(found, meta, founding)
 }
 
 // read opens log and checkpoint and reads both at a time where there is something
@@ -165,12 +172,15 @@ func (s *Server) openLog() (identity, wal.State, error) {
 	return who, found, nil
 }
 
-// createLog makes the log of a founding member.
+// createLog makes the log of a member that founds or joins a cluster.
 func (s *Server) createLog() (identity, error) {
 	if err := s.checkUnused(); err != nil {
 		return identity{}, err
 	}
-	who := newIdentity(s.cfg)
+	who, err := newIdentity(s.cfg)
+	if err != nil {
+		return identity{}, err
+	}
 	metadata, err := json.Marshal(who)
 	if err != nil {
 		return identity{}, err
@@ -262,7 +272,7 @@ func (s *Server) agree(found wal.State, meta snap.Meta) error {
 }
 
 // restore makes the raft node and the member's own state from what was found.
-func (s *Server) restore(found wal.State, meta snap.Meta) error {
+func (s *Server) restore(found wal.State, meta snap.Meta, founding bool) error {
 	conf := new(raftpb.ConfState)
 	err := proto.Unmarshal(meta.Conf, conf)
 	if err != nil {
@@ -275,18 +285,26 @@ func (s *Server) restore(found wal.State, meta snap.Meta) error {
 	s.clock = newClock()
 	s.clock.raise(s.store.Clock())
 	s.expiry.look(s.store.NextExpiry())
+	s.peers = nobody{}
 	s.clusterChanged()
+	if s.cfg.Peers != nil {
+		s.peers = s.cfg.Peers(s)
+	}
+	s.reach()
 	s.requestID.Store(firstRequestID())
 	s.node, err = raftnode.New(raftnode.Config{
 		ID:       uint64(s.id),
 		Tick:     s.cfg.Tick,
 		Election: int(s.cfg.Election / s.cfg.Tick),
+		Founding: founding,
 		Logger:   s.log,
 		OnCommit: s.cfg.Observe.Commit,
+		Stamp:    s.stamp,
+		Forward:  s.forward,
 	}, raftnode.State{
 		Hard: found.Hard, Conf: conf, Entries: found.Entries,
 		PrevIndex: found.PrevIndex, PrevTerm: found.PrevTerm, Applied: meta.Index, AppliedTerm: meta.Term,
-	}, patientLog{s.wal, s.space, s.stopping}, nobody{})
+	}, patientLog{s.wal, s.space, s.stopping}, s.peers)
 	if err != nil {
 		return err
 	}
@@ -315,8 +333,3 @@ func (s *Server) abandon() {
 		s.snap.Close()
 	}
 }
-
-// nobody is the network of a member without peers.
-type nobody struct{}
-
-func (nobody) Send([]*raftpb.Message) {}

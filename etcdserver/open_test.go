@@ -16,6 +16,7 @@ import (
 
 	"etcd2/internal/sim"
 	"etcd2/snap"
+	"etcd2/store"
 	"etcd2/wal"
 )
 
@@ -156,10 +157,21 @@ func TestDataDirectoryThatCannotBeWritten(t *testing.T) {
 }
 
 func TestEntryCodec(t *testing.T) {
-	for _, data := range [][]byte{{}, {1}, {2, 0, 0, 0, 0, 0, 0, 0, 0}, make([]byte, 9)} {
-		if _, _, err := decodeEntry(data); err == nil {
+	for _, data := range [][]byte{{}, {1}, {2, 0, 0, 0, 0, 0, 0, 0, 0}, make([]byte, 17)} {
+		if _, err := decodeEntry(data); err == nil {
 			t.Errorf("decodeEntry(%x) = nil error", data)
 		}
+	}
+	op := store.Op{Action: store.Set, Path: "/1/x", Value: "v", Now: 7}
+	data := encodeOperation(5, op)
+	stamp(data, 9)
+	e, err := decodeEntry(data)
+	if err != nil || e.kind != entryOperation || e.id != 5 || e.now != 9 {
+		t.Errorf("decodeEntry = %+v, %v; want request 5 at 9", e, err)
+	}
+	op.Now = 9
+	if got, err := e.operation(); err != nil || got != op {
+		t.Errorf("operation = %+v, %v; want %+v", got, err, op)
 	}
 	for _, metadata := range []string{"other", `{"version":2}`} {
 		if _, err := decodeIdentity([]byte(metadata)); err == nil {

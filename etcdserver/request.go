@@ -26,7 +26,7 @@ type Position struct {
 const admissionFactor = 3
 
 // Do carries one write through the log and returns when it is durable on a
-// quorum and applied here. It stamps the operation with the cluster's time.
+// quorum and applied here. Whichever member leads gives it the cluster's time.
 // The error is a *store.Error: a refusal of the store, or RaftInternal when the
 // log gave no answer in time, in which case the write may still happen.
 func (s *Server) Do(ctx context.Context, op store.Op) (Reply, error) {
@@ -44,11 +44,19 @@ func (s *Server) doInternal(ctx context.Context, op store.Op) (Reply, error) {
 	return s.propose(ctx, id, data)
 }
 
-// encode stamps an operation and makes it a log entry under a new request id.
+// encode makes an operation a log entry under a new request id.
 func (s *Server) encode(op store.Op) (id uint64, data []byte) {
-	op.Now = s.clock.now()
 	id = s.requestID.Add(1)
-	return id, encodeEntry(id, op)
+	return id, encodeOperation(id, op)
+}
+
+// stamp gives entries that this member is about to propose as the leader the
+// cluster's time. The loop calls it.
+func (s *Server) stamp(data [][]byte) {
+	now := s.clock.now()
+	for _, d := range data {
+		stamp(d, now)
+	}
 }
 
 // propose puts an entry into the log and waits for what the applier makes of it.

@@ -37,10 +37,13 @@ type Server struct {
 	node  *raftnode.Node
 	wal   *wal.Log
 	snap  Checkpoints
+	peers Peers
 	clock *clock
 
 	requestID  atomic.Uint64 // the last one handed out
 	waiters    *waiters
+	returned   *returned    // writes that came back from a leader
+	refusals   chan refusal // for other members; capacity refusalsMax: what does not fit is not told
 	progress   progress
 	expiry     *expiry
 	checkpoint *checkpointer
@@ -48,11 +51,13 @@ type Server struct {
 	conf       *raftpb.ConfState // of the applier
 	startTerm  uint64            // raft term found in the data directory
 	cluster    atomic.Pointer[membership.Cluster]
+	hints      []founder // whom to reach until the log has told; of Open and then of the applier
 
 	leaderChanges atomic.Uint64 // since the start
 
 	announced chan struct{} // closed when the member is published and the version decided
 	stopping  chan struct{} // closed when Run begins to end
+	ended     chan error    // capacity 1: why Run is to end, the first reason counts
 }
 
 // Run drives the member until ctx ends, then returns nil. It returns an error
@@ -64,6 +69,7 @@ func (s *Server) Run(ctx context.Context) error {
 	var running sync.WaitGroup
 	for _, run := range []func(context.Context) error{
 		s.node.Run, s.apply, s.checkpoints, s.expire, s.space.run, s.announce,
+		s.retry, s.refuse, s.awaitEnd,
 	} {
 		running.Go(func() {
 			if err := run(ctx); err != nil {
@@ -81,6 +87,24 @@ func (s *Server) Run(ctx context.Context) error {
 		return err
 	}
 	return nil
+}
+
+// end has Run return err. Only the first call counts.
+func (s *Server) end(err error) {
+	select {
+	case s.ended <- err:
+	default:
+	}
+}
+
+// awaitEnd is where an end that was asked for takes effect.
+func (s *Server) awaitEnd(ctx context.Context) error {
+	select {
+	case err := <-s.ended:
+		return err
+	case <-ctx.Done():
+		return nil
+	}
 }
 
 // close releases the data directory.

@@ -21,18 +21,44 @@ import (
 
 // bed is the place a member lives in: disks that outlive it.
 type bed struct {
-	t     *testing.T
-	dir   string
-	log   *sim.Disk
-	snaps *snaptest.Disk
-	free  atomic.Uint64 // bytes the disk claims to have
-	tune  func(*Config)
+	t        *testing.T
+	self     membership.Member
+	founders []membership.Member
+	dir      string
+	log      *sim.Disk
+	snaps    *snaptest.Disk
+	free     atomic.Uint64 // bytes the disk claims to have
+	tune     func(*Config)
 }
 
-func newBed(t *testing.T) *bed {
-	b := &bed{t: t, dir: t.TempDir(), log: sim.NewDisk(rand.New(rand.NewPCG(1, 2))), snaps: new(snaptest.Disk)}
+// newBed is the place of a member that is alone.
+func newBed(t *testing.T) *bed { return newBeds(t, 1)[0] }
+
+// newBeds are the places of members that found a cluster together.
+func newBeds(t *testing.T, n int) []*bed {
+	var founders []membership.Member
+	for i := range n {
+		founders = append(founders, numbered(i))
+	}
+	var beds []*bed
+	for _, m := range founders {
+		beds = append(beds, newBedOf(t, m, founders))
+	}
+	return beds
+}
+
+func newBedOf(t *testing.T, m membership.Member, founders []membership.Member) *bed {
+	b := &bed{
+		t: t, self: m, founders: founders,
+		dir: t.TempDir(), log: sim.NewDisk(rand.New(rand.NewPCG(1, 2))), snaps: new(snaptest.Disk),
+	}
 	b.free.Store(1 << 40)
 	return b
+}
+
+// numbered is the founding member n1, n2 and so on.
+func numbered(i int) membership.Member {
+	return membership.NewMember(fmt.Sprintf("n%d", i+1), []string{fmt.Sprintf("http://127.0.0.1:%d", 2380+10*i)}, "etcd-cluster", nil)
 }
 
 // running is a member at work.
@@ -45,10 +71,9 @@ type running struct {
 
 // open opens a member without running it.
 func (b *bed) open() (*Server, error) {
-	self := membership.NewMember("n1", []string{"http://127.0.0.1:2380"}, "etcd-cluster", nil)
 	cfg := Config{
-		Name: "n1", Dir: b.dir, ClientURLs: []string{"http://127.0.0.1:2379"},
-		Founders: []membership.Member{self}, Self: self.ID, ClusterID: membership.ClusterID([]membership.Member{self}),
+		Name: b.self.Name, Dir: b.dir, ClientURLs: []string{"http://127.0.0.1:2379"},
+		Founders: b.founders, Self: b.self.ID, ClusterID: membership.ClusterID(b.founders),
 		FS: b.log, Checkpoints: func() (Checkpoints, error) { return b.snaps.Open(), nil },
 		FreeBytes: func(string) (uint64, error) { return b.free.Load(), nil },
 	}
@@ -61,6 +86,14 @@ func (b *bed) open() (*Server, error) {
 // start runs a member until the test stops it, and waits until it is announced.
 func (b *bed) start() *running {
 	b.t.Helper()
+	r := b.launch()
+	r.await()
+	return r
+}
+
+// launch runs a member until the test stops it.
+func (b *bed) launch() *running {
+	b.t.Helper()
 	s, err := b.open()
 	if err != nil {
 		b.t.Fatalf("Open: %v", err)
@@ -68,12 +101,16 @@ func (b *bed) start() *running {
 	ctx, stop := context.WithCancel(context.Background())
 	r := &running{Server: s, t: b.t, stop: stop, done: make(chan error, 1)}
 	go func() { r.done <- s.Run(ctx) }()
-	select {
-	case <-s.Announced():
-	case <-time.After(10 * time.Second):
-		b.t.Fatal("the member does not announce itself")
-	}
 	return r
+}
+
+func (r *running) await() {
+	r.t.Helper()
+	select {
+	case <-r.Announced():
+	case <-time.After(10 * time.Second):
+		r.t.Fatalf("member %s does not announce itself", r.cfg.Name)
+	}
 }
 
 func (r *running) end() {

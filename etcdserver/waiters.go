@@ -55,6 +55,14 @@ func (w *waiters) answer(id uint64, o outcome) {
 	}
 }
 
+// waits tells whether a request still waits.
+func (w *waiters) waits(id uint64) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	_, ok := w.byID[id]
+	return ok
+}
+
 // forget ends the wait of a request that gave up. Its channel is not reused:
 // the applier may be about to send on it.
 func (w *waiters) forget(id uint64) {
