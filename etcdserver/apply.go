@@ -20,6 +20,7 @@ func (s *Server) apply(context.Context) error {
 		if c.Snapshot != nil {
 			return errors.New("etcdserver: another member sent a snapshot, but this version has no peers")
 		}
+		s.stamped = 0
 		for _, e := range c.Entries {
 			err := s.applyEntry(e)
 			if errors.Is(err, raftnode.ErrStopped) {
@@ -29,15 +30,25 @@ func (s *Server) apply(context.Context) error {
 				return fmt.Errorf("etcdserver: cannot apply log entry %d: %w", e.GetIndex(), err)
 			}
 		}
-		if s.clock.raise(s.store.Clock()) {
-			s.expiry.wake() // what it sleeps for comes sooner now
-		}
+		s.setClock()
 		s.progress.wake()
 		s.node.Applied(c)
 		s.expiry.look(s.store.NextExpiry())
 		s.checkpoint.consider(s)
 	}
 	return nil
+}
+
+// setClock sets the clock by the newest entry that was just applied, if it came
+// after the start: what was in the log before tells only what time it is at least.
+func (s *Server) setClock() {
+	switch {
+	case s.stamped == 0:
+	case s.progress.index.Load() > s.checkpoint.after:
+		s.clock.follow(s.stamped)
+	default:
+		s.clock.raise(s.stamped)
+	}
 }
 
 func (s *Server) applyEntry(e *raftpb.Entry) error {
@@ -76,6 +87,10 @@ func (s *Server) applyNormal(data []byte, index, term uint64) error {
 	if err != nil {
 		return err
 	}
+	// A new leader may not have applied what an earlier one stamped. Time does not
+	// go back on any member for that.
+	op.Now = max(op.Now, s.store.Clock())
+	s.stamped = op.Now
 	ev, err := s.store.Apply(op)
 	s.progress.set(index, term)
 	if op.Action == store.Expire {

@@ -1,9 +1,13 @@
 package etcdserver
 
 import (
+	"context"
+	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"etcd2/store"
 )
 
 // A wall clock that was set back between two runs makes no TTL longer, whether
@@ -37,4 +41,118 @@ func TestClockSetBackBetweenRuns(t *testing.T) {
 			})
 		})
 	}
+}
+
+// expires waits until the key goes and tells how long that took, as member r sees it.
+func (r *running) expires(key string) time.Duration {
+	r.t.Helper()
+	start := time.Now()
+	w, _, err := r.Watch("/1/"+key, store.WatchOptions{Stream: true})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	defer w.Close()
+	for {
+		d, err := w.Next(context.Background())
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		if d.Event.Action == store.Expire {
+			return time.Since(start)
+		}
+	}
+}
+
+// Without a leader no TTL runs on; otherwise keys go within 50 ms of their time.
+func TestLeaderChangeExtendsDeadlines(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGroup(t, 3)
+		defer g.endAll()
+		g.startAll()
+		l, f := g.leader(), g.follower()
+		g.members[f].set("first", "v", 5*time.Second)
+		g.members[f].set("second", "v", 20*time.Second)
+		if took := g.members[f].expires("first"); took < 5*time.Second || took > 5*time.Second+expiryPause {
+			t.Errorf("a TTL of 5s took %v", took)
+		}
+		lost := time.Now()
+		g.crash(l)
+		g.leader()
+		// The leader's last sign of life may have come one tick before it died, and
+		// g.leader looks every 100ms.
+		outage := time.Since(lost)
+		took := outage + g.members[f].expires("second")
+		if short := 15*time.Second + outage - took; short > 100*time.Millisecond || short < -g.members[f].cfg.Tick-expiryPause {
+			t.Errorf("a TTL with 15s to go took %v, want 15s and the %v without a leader", took, outage)
+		}
+	})
+}
+
+// Whatever the wall clocks of the members show, a TTL takes its time: at the
+// leader, and at a follower that becomes the leader.
+func TestWallClocksPlayNoPart(t *testing.T) {
+	for name, skew := range map[string]time.Duration{"ahead": time.Hour, "behind": -time.Hour} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				g := newGroup(t, 3)
+				defer g.endAll()
+				for i, b := range g.beds {
+					b.skew = skew * time.Duration(i-1) // one behind, one right, one ahead
+				}
+				g.startAll()
+				for range 3 {
+					l := g.leader()
+					key := fmt.Sprintf("led-by-%d", l)
+					g.members[l].set(key, "v", 20*time.Second)
+					start := time.Now()
+					g.crash(l)
+					next := g.leader()
+					outage := time.Since(start)
+					g.members[next].expires(key)
+					if took := time.Since(start); took < 20*time.Second || took > 20*time.Second+outage+time.Second {
+						t.Errorf("a TTL of 20s took %v over an outage of %v", took, outage)
+					}
+					g.launch(l).await()
+				}
+			})
+		})
+	}
+}
+
+// A cluster with nothing to do but to wait for a deadline writes nothing.
+func TestIdleClusterIsSilent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGroup(t, 3)
+		defer g.endAll()
+		g.startAll()
+		g.members[g.follower()].set("foo", "v", 2*time.Hour)
+		g.settle()
+		at := g.members[0].progress.position()
+		time.Sleep(time.Hour)
+		if now := g.members[0].progress.position(); now != at {
+			t.Errorf("an idle hour moved the log from %v to %v", at, now)
+		}
+	})
+}
+
+func TestClock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newClock()
+		start := c.now()
+		c.follow(start + 100)
+		c.follow(start + 50)
+		if got := c.now(); got != start+50 {
+			t.Errorf("a clock that follows shows %d, want 50", got-start)
+		}
+		c.lead(20, start+10)
+		c.follow(start + 5)
+		if got := c.now(); got != start+30 {
+			t.Errorf("a leader's clock shows %d after an outage of 20 since 50, want 30", got-start)
+		}
+		c.follow(start + 60)
+		c.lead(time.Hour, start+40)
+		if got := c.now(); got != start+40 {
+			t.Errorf("the clock shows %d, want 40: the log has shown that", got-start)
+		}
+	})
 }

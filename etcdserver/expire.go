@@ -16,6 +16,7 @@ const expiryPause = 50 * time.Millisecond
 // date; the expirer sleeps until then, so an idle cluster writes nothing.
 type expiry struct {
 	next    atomic.Int64  // cluster time in Unix nanoseconds; 0 for none
+	tell    atomic.Bool   // this member leads and has not told the others its time
 	changed chan struct{} // capacity 1: a wake-up is a wake-up
 }
 
@@ -31,6 +32,12 @@ func (x *expiry) look(next int64, ok bool) {
 	}
 }
 
+// takeOver tells that this member has become the leader, or no longer is.
+func (x *expiry) takeOver(leads bool) {
+	x.tell.Store(leads)
+	x.wake()
+}
+
 // wake has the expirer look at the clock and the earliest deadline again.
 func (x *expiry) wake() {
 	select {
@@ -40,7 +47,8 @@ func (x *expiry) wake() {
 }
 
 // expire proposes the removal of what is due, as long as this member leads,
-// until ctx ends.
+// until ctx ends. The first time it does so at once if anything has a deadline:
+// with its time the other members learn by how much all deadlines have moved.
 func (s *Server) expire(ctx context.Context) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -53,6 +61,7 @@ func (s *Server) expire(ctx context.Context) error {
 		case <-s.expiry.changed:
 		case <-timer.C:
 			for ctx.Err() == nil && s.leading() && s.untilExpiry(time.Time{}) <= 0 {
+				s.expiry.tell.Store(false)
 				s.proposeExpiry(ctx)
 				last = time.Now()
 			}
@@ -64,10 +73,10 @@ func (s *Server) expire(ctx context.Context) error {
 func (s *Server) untilExpiry(last time.Time) time.Duration {
 	next := s.expiry.next.Load()
 	switch {
-	case next == 0:
-		return time.Hour // a new deadline wakes the expirer
-	case !s.leading():
-		return s.cfg.Tick // this member may have become the leader by then
+	case next == 0, !s.leading():
+		return time.Hour // a new deadline wakes the expirer, and so does leadership
+	case s.expiry.tell.Load() && !s.alone():
+		return 0
 	}
 	return max(time.Duration(next-s.clock.now()), expiryPause-time.Since(last))
 }
@@ -75,7 +84,15 @@ func (s *Server) untilExpiry(last time.Time) time.Duration {
 // proposeExpiry removes what is due. No answer in time is no harm: what is
 // still due is proposed again.
 func (s *Server) proposeExpiry(ctx context.Context) {
-	if _, err := s.doInternal(ctx, store.Op{Action: store.Expire, Path: "/"}); err != nil && ctx.Err() == nil {
+	patience, cancel := context.WithTimeout(ctx, s.cfg.Election)
+	defer cancel()
+	if _, err := s.doInternal(patience, store.Op{Action: store.Expire, Path: "/"}); err != nil && ctx.Err() == nil {
 		s.log.Warn("expiry is late", "error", err)
 	}
+}
+
+// alone tells whether the cluster has no other member.
+func (s *Server) alone() bool {
+	conf := s.node.Status().Conf
+	return len(conf.GetVoters())+len(conf.GetLearners()) <= 1
 }

@@ -301,6 +301,7 @@ func (s *Server) restore(found wal.State, meta snap.Meta, founding bool) error {
 		OnCommit: s.cfg.Observe.Commit,
 		Stamp:    s.stamp,
 		Forward:  s.forward,
+		OnRole:   s.takeRole,
 	}, raftnode.State{
 		Hard: found.Hard, Conf: conf, Entries: found.Entries,
 		PrevIndex: found.PrevIndex, PrevTerm: found.PrevTerm, Applied: meta.Index, AppliedTerm: meta.Term,

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"time"
 
+	"etcd2/membership"
+	"etcd2/raftnode"
 	"etcd2/store"
 )
 
@@ -98,10 +100,30 @@ func (s *Server) unanswered(ctx context.Context, start time.Time) *store.Error {
 	} else if st := s.node.Status(); st.Leader != 0 && start.Before(st.LeaderSince) &&
 		st.LeaderSince.Sub(start) <= 2*s.cfg.Election {
 		cause += ", possibly due to previous leader failure"
-	} else if st.Leader != 0 {
+	} else if st.Leader != 0 && !s.connected(st, start) {
 		cause += ", possibly due to connection lost"
 	}
 	return &store.Error{Code: store.RaftInternal, Cause: cause}
+}
+
+// connected tells whether this member has been in contact, all the time since
+// start, with its leader or, as the leader, with a quorum.
+func (s *Server) connected(st raftnode.Status, start time.Time) bool {
+	links := s.peers.Links()
+	linked := func(id uint64) bool {
+		l := links[membership.ID(id)]
+		return id == uint64(s.id) || l.Active && !l.Since.After(start)
+	}
+	if !s.leading() {
+		return linked(st.Leader)
+	}
+	n := 0
+	for _, id := range st.Conf.GetVoters() {
+		if linked(id) {
+			n++
+		}
+	}
+	return n > len(st.Conf.GetVoters())/2
 }
 
 // Get reads the tree of this member, which may lag behind the cluster. The

@@ -49,10 +49,13 @@ type Server struct {
 	checkpoint *checkpointer
 	space      *space
 	conf       *raftpb.ConfState // of the applier
+	stamped    int64             // time of the last entry that has one; of the applier
 	startTerm  uint64            // raft term found in the data directory
 	cluster    atomic.Pointer[membership.Cluster]
 	hints      []founder // whom to reach until the log has told; of Open and then of the applier
 
+	leads         atomic.Bool
+	hadLeader     atomic.Bool   // a leader was known once, in this run
 	leaderChanges atomic.Uint64 // since the start
 
 	announced chan struct{} // closed when the member is published and the version decided
@@ -116,6 +119,3 @@ func (s *Server) close() {
 		s.log.Warn("checkpoint not closed cleanly", "error", err)
 	}
 }
-
-// leading tells whether this member is the leader as far as it knows.
-func (s *Server) leading() bool { return s.node.Status().Leader == uint64(s.id) }

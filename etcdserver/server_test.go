@@ -29,6 +29,7 @@ type bed struct {
 	snaps    *snaptest.Disk
 	free     atomic.Uint64 // bytes the disk claims to have
 	tune     func(*Config)
+	skew     time.Duration // by which its wall clock is wrong at a start
 }
 
 // newBed is the place of a member that is alone.
@@ -98,6 +99,7 @@ func (b *bed) launch() *running {
 	if err != nil {
 		b.t.Fatalf("Open: %v", err)
 	}
+	s.clock.base.Add(int64(b.skew))
 	ctx, stop := context.WithCancel(context.Background())
 	r := &running{Server: s, t: b.t, stop: stop, done: make(chan error, 1)}
 	go func() { r.done <- s.Run(ctx) }()
