@@ -15,6 +15,7 @@ type answer struct {
 	status  int
 	refused bool                // body is an error, and there is no place in the log
 	index   uint64              // X-Etcd-Index
+	read    readNote            // X-Etcd-Read
 	pos     etcdserver.Position // X-Raft-Index and X-Raft-Term
 	body    []byte              // appended to the memory that was handed in
 	dir     store.View          // of a directory: its listing is the body; Node is nil otherwise
@@ -22,6 +23,10 @@ type answer struct {
 
 // answer carries out a request. The body is appended to dst.
 func (h *handler) answer(ctx context.Context, method string, q *request, dst []byte) answer {
+	var note readNote
+	if q.kind != writes {
+		note = h.settle(q)
+	}
 	m := h.metrics.method(method, q.kind)
 	m.received.Inc()
 	start := time.Now()
@@ -34,9 +39,11 @@ func (h *handler) answer(ctx context.Context, method string, q *request, dst []b
 	}
 	if err != nil {
 		a = refused(refusal(err), dst)
+		a.read = note
 		h.metrics.requestFailed(m.name, a.status)
 		return a
 	}
+	a.read = note
 	m.duration.Observe(time.Since(start).Seconds())
 	return a
 }

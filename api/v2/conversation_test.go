@@ -44,6 +44,10 @@ var conversations = []struct {
 }{
 	{"get", []string{"GET /v2/keys/foo HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"}, true},
 	{"get with what curl adds", []string{"GET /v2/keys/foo?quorum=true HTTP/1.1\r\nHost: 127.0.0.1:2379\r\nUser-Agent: curl/7.88\r\nAccept: */*\r\nConnection: close\r\n\r\n"}, true},
+	{"quorum get of nothing", []string{"GET /v2/keys/none?quorum=true HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"}, true},
+	{"get with a bound", []string{"GET /v2/keys/foo?maxStale=1m HTTP/1.1\r\nHost: a\r\n\r\n", "GET /v2/keys?maxStale=0 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"}, true},
+	{"get with a bad bound", []string{"GET /v2/keys/foo?maxStale=x HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"}, true},
+	{"head with a bound", []string{"HEAD /v2/keys/foo?maxStale=1m HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"}, false},
 	{"missing", []string{"GET /v2/keys/none HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"}, true},
 	{"put", []string{put("/v2/keys/new", "value=1", "Connection: close\r\n")}, true},
 	{"put over", []string{put("/v2/keys/foo", "value=1&ttl=100", "Connection: close\r\n")}, true},
@@ -122,6 +126,7 @@ var dates = regexp.MustCompile(`Date: [^\r]*GMT\r\n`)
 func talk(t *testing.T, front bool, pieces []string) (answer string, leaves bool) {
 	t.Helper()
 	m := newMemberWith(t, store.Config{HistoryEvents: 6})
+	m.age = 12 * time.Millisecond
 	set := func(key, value string) {
 		if _, err := m.Do(t.Context(), store.Op{Action: store.Set, Path: "/1" + key, Value: value}); err != nil {
 			t.Error(err)

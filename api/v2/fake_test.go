@@ -22,6 +22,9 @@ type member struct {
 	sick, unready error // answers of Health and Ready
 	refuses       error // answer of Do and QuorumGet when not nil
 	follows       bool  // not the leader
+	age           time.Duration
+	ageless       bool // has never heard from a leader
+	agreements    int  // calls of QuorumGet
 	version       string
 }
 
@@ -63,11 +66,16 @@ func (m *member) Get(path string) (store.View, etcdserver.Position, error) {
 }
 
 func (m *member) QuorumGet(_ context.Context, path string) (store.View, etcdserver.Position, error) {
+	m.mu.Lock()
+	m.agreements++
+	m.mu.Unlock()
 	if m.refuses != nil {
 		return store.View{}, etcdserver.Position{}, m.refuses
 	}
 	return m.Get(path)
 }
+
+func (m *member) Age() (time.Duration, bool) { return m.age, !m.ageless }
 
 func (m *member) Watch(path string, o store.WatchOptions) (*store.Watcher, etcdserver.Position, error) {
 	w, err := m.tree.Watch(path, o)

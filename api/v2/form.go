@@ -39,6 +39,7 @@ const (
 	prevExist
 	refresh
 	value
+	maxStale
 	params // how many there are
 )
 
@@ -73,6 +74,8 @@ func knownParam(name string) (param, bool) {
 		return refresh, true
 	case "value":
 		return value, true
+	case "maxStale":
+		return maxStale, true
 	}
 	return 0, false
 }

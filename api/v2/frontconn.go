@@ -288,6 +288,9 @@ func (c *frontConn) appendHead(b []byte, a *answer) []byte {
 	b = append(b, c.h.clusterID[0]...)
 	b = append(b, "\r\nX-Etcd-Index: "...)
 	b = strconv.AppendUint(b, a.index, 10)
+	if a.read.mode != unread {
+		b = a.read.append(append(b, "\r\nX-Etcd-Read: "...))
+	}
 	if !a.refused {
 		b = append(b, "\r\nX-Raft-Index: "...)
 		b = strconv.AppendUint(b, a.pos.RaftIndex, 10)

@@ -25,6 +25,7 @@ type Config struct {
 	Version      string          // "etcdserver" of /version; version.Server
 	CORS         []string        // origins that browsers may call from, "*" for all; none
 	Pprof        bool            // serve /debug/pprof
+	DefaultRead  string          // ReadLocal or ReadQuorum, for reads that do not say; ReadLocal
 	Metrics      *Metrics        // receives and shows the measurements; a new one
 	LogLevel     *slog.LevelVar  // moved by PUT /config/local/log; a new one
 	Stop         context.Context // when it ends, every watch is cut; never
@@ -40,6 +41,13 @@ type Config struct {
 func (c Config) withDefaults() Config {
 	if c.Version == "" {
 		c.Version = version.Server
+	}
+	switch c.DefaultRead {
+	case "":
+		c.DefaultRead = ReadLocal
+	case ReadLocal, ReadQuorum:
+	default:
+		panic("v2: no such default for reads: " + c.DefaultRead)
 	}
 	if c.Metrics == nil {
 		c.Metrics = NewMetrics()
@@ -74,7 +82,9 @@ func Handler(s Server, cfg Config) http.Handler {
 		metrics: cfg.Metrics,
 		anyone:  slices.Contains(cfg.CORS, "*"),
 
-		clusterID: []string{s.ClusterID().String()},
+		clusterID:   []string{s.ClusterID().String()},
+		quorumReads: cfg.DefaultRead == ReadQuorum,
+		age:         ageOf(s),
 	}
 	h.routes = h.table()
 	return h
@@ -87,7 +97,9 @@ type handler struct {
 	anyone  bool             // CORS for every origin
 	routes  map[string]route // by exact path; /v2/keys stands apart
 
-	clusterID []string // the X-Etcd-Cluster-Id of every answer; nothing appends to it
+	clusterID   []string // the X-Etcd-Cluster-Id of every answer; nothing appends to it
+	quorumReads bool     // how reads are served that do not say
+	age         func() (time.Duration, bool)
 }
 
 // route is one endpoint: allow lists its methods as the Allow header shows

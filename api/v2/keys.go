@@ -67,6 +67,9 @@ func (h *handler) serveKeys(w http.ResponseWriter, r *http.Request, key string) 
 	// answer; net/http takes that for a client who left. The Server has a deadline.
 	a := h.answer(context.WithoutCancel(r.Context()), r.Method, &q, s.buf[:0])
 	s.buf = a.body
+	if a.read.mode != unread {
+		w.Header()["X-Etcd-Read"] = []string{string(a.read.append(nil))}
+	}
 	switch {
 	case a.refused:
 		h.setRefusal(w.Header(), a.index)

@@ -25,6 +25,9 @@ type Metrics struct {
 	readsTree     prometheus.Counter
 	watchRequests prometheus.Counter
 
+	modes          *prometheus.CounterVec
+	plain, bounded [quorate + 1]prometheus.Counter // of modes
+
 	sync           prometheus.Histogram
 	commit         prometheus.Histogram
 	proposal       prometheus.Histogram
@@ -71,6 +74,8 @@ func NewMetrics() *Metrics {
 		}, []string{"method"}),
 		reads: counters("etcd_store_reads_total",
 			"Gets of clients, failed ones included.", "action"),
+		modes: counters("etcd_server_reads_total",
+			"Gets by what answered them: the tree of this member or the quorum; and whether maxStale decided it.", "mode", "bounded"),
 		watchRequests: counter("etcd_store_watch_requests_total", "Watches asked for."),
 
 		sync: histogram("etcd_wal_fsync_duration_seconds",
@@ -86,6 +91,10 @@ func NewMetrics() *Metrics {
 	}
 	m.get, m.agreed, m.head = m.forMethod("GET"), m.forMethod("QGET"), m.forMethod("HEAD")
 	m.put, m.post, m.delete = m.forMethod("PUT"), m.forMethod("POST"), m.forMethod("DELETE")
+	for mode, name := range map[readMode]string{local: ReadLocal, quorate: ReadQuorum} {
+		m.plain[mode] = m.modes.WithLabelValues(name, "false")
+		m.bounded[mode] = m.modes.WithLabelValues(name, "true")
+	}
 	m.readsOne, m.readsTree = m.reads.WithLabelValues("get"), m.reads.WithLabelValues("getRecursive")
 	return m
 }
@@ -139,6 +148,15 @@ func (m *Metrics) countRead(recursive bool) {
 	}
 }
 
+// countMode counts a get by how it is served.
+func (m *Metrics) countMode(mode readMode, bounded bool) {
+	if bounded {
+		m.bounded[mode].Inc()
+	} else {
+		m.plain[mode].Inc()
+	}
+}
+
 func (m *Metrics) requestFailed(method string, status int) {
 	m.failed.WithLabelValues(method, strconv.Itoa(status)).Inc()
 }
@@ -149,7 +167,7 @@ func (m *Metrics) Describe(ch chan<- *prometheus.Desc) { prometheus.DescribeByCo
 // Collect implements prometheus.Collector.
 func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
 	for _, c := range []prometheus.Collector{
-		m.received, m.failed, m.duration, m.reads, m.watchRequests,
+		m.received, m.failed, m.duration, m.reads, m.modes, m.watchRequests,
 		m.sync, m.commit, m.proposal, m.checkpoint, m.checkpointSize, m.proposalFailed,
 	} {
 		c.Collect(ch)

@@ -41,6 +41,10 @@ type request struct {
 	recursive bool
 	stream    bool
 	since     uint64 // first index of interest to a watch
+
+	local    bool          // a get asks for this member's tree, whatever the default is
+	bounded  bool          // a get asks for an answer that is no older than maxStale
+	maxStale time.Duration // with bounded
 }
 
 // parseKeys reads a request on /v2/keys. key is what follows the prefix in the
@@ -107,7 +111,7 @@ func (q *request) read(method string, f *form) *store.Error {
 	f.flag(sorted, `"sorted"`) // every listing is sorted
 	waits := f.flag(wait, `"wait"`)
 	q.op.Dir = f.flag(dir, `"dir"`)
-	quorate := f.flag(quorum, `"quorum"`)
+	agrees := f.flag(quorum, `"quorum"`)
 	q.stream = f.flag(stream, `"stream"`)
 	if waits && method != "GET" {
 		f.fail(store.InvalidField, `"wait" can only be used with GET requests`)
@@ -133,6 +137,8 @@ func (q *request) read(method string, f *form) *store.Error {
 	if q.op.Refresh && !q.op.HasTTL {
 		f.fail(store.RefreshTTLNeeded, "No TTL value set")
 	}
+	// Last, since 2.3.8 does not know it: what it refuses is refused for its reason.
+	staleness, bounded := f.staleness()
 	if f.err != nil {
 		return f.err
 	}
@@ -144,10 +150,13 @@ func (q *request) read(method string, f *form) *store.Error {
 		return q.post()
 	case method == "DELETE":
 		q.remove()
-	case method == "GET" && quorate:
+	case method == "GET" && agrees:
 		q.kind = agreed
 	case waits:
 		q.kind = watches
+	default: // quorum=true on a HEAD asks for nothing
+		q.local = f.given[quorum] && !agrees
+		q.maxStale, q.bounded = staleness, bounded
 	}
 	return nil
 }

@@ -107,6 +107,14 @@ func TestParseReads(t *testing.T) {
 		{"GET", "recursive=true&sorted=true&consistent=false", request{kind: reads, recursive: true}},
 		{"HEAD", "recursive=t", request{kind: reads, recursive: true}},
 		{"HEAD", "quorum=true", request{kind: reads}},
+		{"HEAD", "quorum=false", request{kind: reads, local: true}},
+		{"GET", "quorum=false", request{kind: reads, local: true}},
+		{"GET", "maxStale=250ms", request{kind: reads, bounded: true, maxStale: 250 * time.Millisecond}},
+		{"GET", "maxStale=2&quorum=false", request{kind: reads, local: true, bounded: true, maxStale: 2 * time.Second}},
+		{"GET", "maxStale=1000000000s", request{kind: reads, bounded: true, maxStale: maxStaleMax}},
+		{"GET", "maxStale=0&maxStale=x", request{kind: reads, bounded: true}},
+		{"GET", "quorum=true&maxStale=1s", request{kind: agreed}},
+		{"GET", "wait=true&maxStale=1s", request{kind: watches}},
 		{"GET", "quorum=true", request{kind: agreed}},
 		{"GET", "quorum=true&wait=true", request{kind: agreed}}, // as recorded: the wait is lost
 		{"GET", "wait=true", request{kind: watches}},
@@ -143,6 +151,11 @@ func TestParseRefusals(t *testing.T) {
 	for _, name := range []string{"recursive", "sorted", "wait", "dir", "quorum", "stream", "noValueOnSuccess"} {
 		for _, v := range []string{"=maybe", "=", "", "=yes", "=tRUE", "=2", "=true+"} {
 			tests = append(tests, c{"GET", name + v, "", store.InvalidField, `invalid value for "` + name + `"`})
+		}
+	}
+	for _, v := range []string{"=", "", "=soon", "=1.5", "=-1s", "=-1", "=5%20s", "=1000000001", "=1000000000.1s", "=9999999999"} {
+		for _, method := range []string{"GET", "HEAD", "PUT"} {
+			tests = append(tests, c{method, "maxStale" + v, "", store.InvalidField, `invalid value for "maxStale"`})
 		}
 	}
 	for _, v := range []string{"-1", "abc", "1.5", "18446744073709551616", "0x10", "+5", "1s", "1000000001"} {

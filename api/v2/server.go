@@ -2,6 +2,7 @@ package v2
 
 import (
 	"context"
+	"time"
 
 	"etcd2/etcdserver"
 	"etcd2/membership"
@@ -31,6 +32,21 @@ type Keys interface {
 	// Now is the cluster's time in Unix nanoseconds; TTLs shown by a read count
 	// from here.
 	Now() int64
+}
+
+// Aging is a member that knows how old its tree may be.
+type Aging interface {
+	// Age bounds how far the tree of this member may lie behind the cluster. False
+	// before it has heard from a leader.
+	Age() (age time.Duration, known bool)
+}
+
+// ageOf is the Age of a member, or of one that knows none.
+func ageOf(s Server) func() (time.Duration, bool) {
+	if a, ok := s.(Aging); ok {
+		return a.Age
+	}
+	return func() (time.Duration, bool) { return 0, false }
 }
 
 // Cluster is what the member knows about its cluster.
