@@ -35,6 +35,7 @@ type Core struct {
 	responses          []*raftpb.Message // for other members, due with the next Work
 	taken              uint64            // index of the newest snapshot that Work gave out
 	installing         bool              // that snapshot is not Saved yet
+	changed            bool              // conf is newer than the last Applied
 }
 
 // Work is what a Core wants done. Every part may be empty.
@@ -135,7 +136,7 @@ func (c *Core) Tick() {
 }
 
 // Step takes a message of another member. Errors concern that message alone.
-// After a MsgSnap comes Work, before any other input.
+// After a MsgSnap comes Work, before ApplyConfChange.
 func (c *Core) Step(m *raftpb.Message) error {
 	switch {
 	case raft.IsLocalMsg(m.GetType()), m.GetType() == raftpb.MsgProp:
@@ -211,6 +212,7 @@ func (c *Core) ApplyConfChange(cc raftpb.ConfChangeI) *raftpb.ConfState {
 	} else {
 		c.setConf(c.rn.ApplyConfChange(cc))
 	}
+	c.changed = true
 	return c.conf
 }
 
@@ -243,7 +245,12 @@ func (c *Core) Applied(done Committed) {
 		for _, e := range entries {
 			c.uncommitted -= min(c.uncommitted, uint64(len(e.GetData())))
 		}
-		c.applied = max(c.applied, entries[len(entries)-1].GetIndex())
+		last := entries[len(entries)-1]
+		c.applied = max(c.applied, last.GetIndex())
+		if c.changed {
+			c.mem.want(&raftpb.SnapshotMetadata{Index: new(last.GetIndex()), Term: new(last.GetTerm()), ConfState: c.conf})
+			c.changed = false
+		}
 		c.step(m)
 	}
 }
@@ -311,6 +318,11 @@ func (c *Core) Work() (Work, bool) {
 		}
 	}
 	c.noteCommit()
+	for _, m := range w.Send {
+		if m.GetType() == raftpb.MsgHeartbeat {
+			tellCommit(m, c.commit)
+		}
+	}
 	for _, s := range rd.ReadStates {
 		c.reads.answer(s.RequestCtx, s.Index)
 	}

@@ -44,7 +44,7 @@ func TestOnlyVoterLeadsOnceItHasAppliedHowItBecameOne(t *testing.T) {
 	if _, ok := m.Work(); ok {
 		t.Error("Work() has something before the change is reported as applied")
 	}
-	m.apply(*w.Apply)
+	m.Applied(*w.Apply)
 	g.settle()
 	if !m.IsLeader() {
 		t.Error("IsLeader() = false after the change is applied")

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"go.etcd.io/raft/v3/raftpb"
+	"google.golang.org/protobuf/proto"
 )
 
 // recordLog is a log in memory.
@@ -114,7 +115,24 @@ func (m *member) save(t *testing.T, a Append) {
 
 func (m *member) apply(c Committed) {
 	m.applied = append(m.applied, c.Entries...)
+	for _, e := range c.Entries {
+		if cc := change(e); cc != nil {
+			m.ApplyConfChange(cc)
+		}
+	}
 	m.Applied(c)
+}
+
+// change is the configuration change in an entry; nil in any other.
+func change(e *raftpb.Entry) *raftpb.ConfChange {
+	if e.GetType() != raftpb.EntryConfChange {
+		return nil
+	}
+	cc := &raftpb.ConfChange{}
+	if err := proto.Unmarshal(e.GetData(), cc); err != nil {
+		panic(err)
+	}
+	return cc
 }
 
 func (m *member) data() []string {

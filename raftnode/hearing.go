@@ -35,9 +35,9 @@ type contact struct {
 // news is what one leader has said.
 type news struct {
 	from, term uint64
-	at         time.Time
-	commit     uint64 // the highest commit index it told, even when this member lacks the entries
-	told       bool   // some message told it: a heartbeat does not, it stops at what this member has
+	at         time.Time // its last message
+	told       time.Time // its last message that told its commit index
+	commit     uint64    // the highest told, even when this member lacks the entries
 }
 
 // sighting says that what was committed at a moment lies within an index.
@@ -67,10 +67,10 @@ func (h *hearing) note(m *raftpb.Message, now time.Time) {
 		h.acked = true
 	case raftpb.MsgApp:
 		h.noteLeader(m, now, m.GetCommit())
-	case raftpb.MsgSnap:
-		h.noteLeader(m, now, m.GetSnapshot().GetMetadata().GetIndex())
 	case raftpb.MsgHeartbeat:
-		h.noteLeader(m, now, 0)
+		h.noteLeader(m, now, trueCommit(m))
+	case raftpb.MsgSnap:
+		h.noteLeader(m, now, 0) // what is committed beyond it remains to be told
 	case raftpb.MsgTimeoutNow:
 		h.handedOver = m.GetTerm() + 1
 	}
@@ -85,22 +85,27 @@ func (h *hearing) noteLeader(m *raftpb.Message, now time.Time, commit uint64) {
 		*l = news{from: m.GetFrom(), term: m.GetTerm()}
 	}
 	l.at = now
-	l.told = l.told || m.GetType() == raftpb.MsgApp
-	l.commit = max(l.commit, commit)
+	if commit > 0 {
+		l.told, l.commit = now, max(l.commit, commit)
+	}
 }
 
 // settle draws the conclusions of a turn that was worked off, and returns the
 // moment whose state this member has applied; zero for none.
 func (h *hearing) settle(c *Core, applied uint64) time.Time {
+	var seen sighting
 	switch {
 	case c.IsLeader() && (h.acked || c.sole):
-		if at := h.quorum(c.Conf(), c.cfg.ID, c.Term()); !at.IsZero() {
-			h.see(at, c.Commit(), c.settled(), applied)
-		}
-	case !c.IsLeader() && h.leader.from == c.Leader() && h.leader.term == c.Term() && h.leader.at.After(h.alive):
-		h.see(h.leader.at, max(h.leader.commit, c.Commit()), h.leader.told && c.settled(), applied)
+		seen = sighting{h.quorum(c.Conf(), c.cfg.ID, c.Term()), c.Commit()}
+		h.alive = later(h.alive, seen.at)
+	case !c.IsLeader() && h.leader.from == c.Leader() && h.leader.term == c.Term():
+		seen = sighting{h.leader.told, max(h.leader.commit, c.Commit())}
+		h.alive = later(h.alive, h.leader.at)
 	}
 	h.acked = false
+	if c.settled() {
+		h.see(seen, applied)
+	}
 	for len(h.waiting) > 0 && h.waiting[0].commit <= applied {
 		h.fresh = h.waiting[0].at
 		h.waiting = slices.Delete(h.waiting, 0, 1)
@@ -108,23 +113,33 @@ func (h *hearing) settle(c *Core, applied uint64) time.Time {
 	return h.fresh
 }
 
-// see notes that a leader was alive and, if it was certain of what is committed,
-// that this was within commit.
-func (h *hearing) see(at time.Time, commit uint64, certain bool, applied uint64) {
-	if !at.After(h.alive) {
-		return
-	}
-	h.alive = at
+// see takes in a sighting, which may be an old one.
+func (h *hearing) see(s sighting, applied uint64) {
 	n := len(h.waiting)
 	switch {
-	case !certain:
-	case commit <= applied:
-		h.fresh = at
+	case !s.at.After(h.fresh):
+	case s.commit <= applied:
+		h.fresh = s.at
 		h.waiting = h.waiting[:0]
-	case n == 0 || n < maxSightings && at.Sub(h.waiting[n-1].at) >= h.grain:
-		h.waiting = append(h.waiting, sighting{at, commit})
+	case n == 0 || n < maxSightings && s.at.Sub(h.waiting[n-1].at) >= h.grain:
+		h.waiting = append(h.waiting, s)
 	}
 }
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
+}
+
+// tellCommit puts the commit index into a heartbeat. Raft's own field stops at
+// what the receiver is known to have, by which one that lags would take itself
+// for complete. Raft does not use Index in a heartbeat.
+func tellCommit(m *raftpb.Message, commit uint64) { m.Index = new(commit) }
+
+// trueCommit is what tellCommit has put there; 0 for nothing.
+func trueCommit(m *raftpb.Message) uint64 { return m.GetIndex() }
 
 // quorum is the last moment at which a quorum took this member for the leader of
 // a term; zero for never.

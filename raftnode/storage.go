@@ -19,6 +19,7 @@ type storage struct {
 	prevTerm  uint64
 	entries   []*raftpb.Entry
 	snapshot  *raftpb.SnapshotMetadata // of the newest durable checkpoint
+	wanted    *raftpb.SnapshotMetadata // what a snapshot for another member has to reach; nil for nothing
 }
 
 var _ raft.Storage = (*storage)(nil)
@@ -87,14 +88,27 @@ func (s *storage) FirstIndex() (uint64, error) {
 	return s.prevIndex + 1, nil
 }
 
-// Snapshot describes the newest durable checkpoint. Its data travel separately.
+// Snapshot describes the newest durable checkpoint, or the later one that has to
+// be sent in its place. Its data travel separately.
 func (s *storage) Snapshot() (*raftpb.Snapshot, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.snapshot.GetIndex() == 0 {
 		return nil, raft.ErrSnapshotTemporarilyUnavailable
 	}
+	if s.wanted.GetIndex() > s.snapshot.GetIndex() {
+		return &raftpb.Snapshot{Metadata: s.wanted}, nil
+	}
 	return &raftpb.Snapshot{Metadata: s.snapshot}, nil
+}
+
+// want demands that snapshots for other members reach m. Raft ignores a snapshot
+// of a configuration without the receiver, so a member that was just added needs
+// one from after its addition, and would be sent the checkpoint in vain for ever.
+func (s *storage) want(m *raftpb.SnapshotMetadata) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.wanted = m
 }
 
 // append adds saved entries, replacing the suffix they overlap.
