@@ -145,6 +145,59 @@ func TestFollowerFarBehindGetsASnapshot(t *testing.T) {
 	})
 }
 
+func TestStepSnapshotTellsWhetherRaftTookIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newNetwork()
+		w.hold = true
+		var all []*running
+		for id := range uint64(3) {
+			all = append(all, w.start(t, Config{ID: id + 1, TailEntries: 1}, State{Conf: voters(1, 2, 3)}, &slowLog{}))
+		}
+		l := leader(t, all)
+		behind := all[l.cfg.ID%3]
+		w.setCut(behind.cfg.ID, true)
+		for i := range 50 {
+			propose(t, l, fmt.Sprint(i))
+		}
+		time.Sleep(time.Second)
+		if _, err := l.Compact(l.Status().Applied, voters(1, 2, 3)); err != nil {
+			t.Fatal(err)
+		}
+		w.setCut(behind.cfg.ID, false)
+		m := w.heldSnapshot()
+		ctx := t.Context()
+		answers := make(chan bool, 4)
+		for range 4 { // of which raft takes one, whether they meet in a turn or not
+			go func() {
+				accepted, err := behind.StepSnapshot(ctx, proto.CloneOf(m))
+				if err != nil {
+					t.Errorf("StepSnapshot() = %v", err)
+				}
+				answers <- accepted
+			}()
+		}
+		accepted := 0
+		for range 4 {
+			if <-answers {
+				accepted++
+			}
+		}
+		synctest.Wait()
+		if index := m.GetSnapshot().GetMetadata().GetIndex(); accepted != 1 || behind.installed != index {
+			t.Errorf("%d of 4 equal snapshots were accepted, installed %d; want one, at %d", accepted, behind.installed, index)
+		}
+		for _, r := range all {
+			if again, err := r.StepSnapshot(ctx, proto.CloneOf(m)); again || err != nil {
+				t.Errorf("StepSnapshot of what member %d has = %v, %v", r.cfg.ID, again, err)
+			}
+		}
+		stopAll(t, all...)
+		if _, err := behind.StepSnapshot(ctx, m); err != ErrStopped {
+			t.Errorf("StepSnapshot after the end = %v, want ErrStopped", err)
+		}
+	})
+}
+
 func TestLeadershipMovesOnRequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newNetwork()

@@ -308,8 +308,8 @@ func TestChangeFromBeforeASnapshotThatIsBeingInstalled(t *testing.T) {
 		t.Errorf("before the snapshot the applier gets %v, want two voters and a learner", got)
 	}
 	behind.save(t, *w.Append)
-	if got := behind.Conf(); !slices.Equal(got.GetVoters(), now.Voters) || behind.Core.applied != index {
-		t.Errorf("installed: applied %d with %v, want %d with %v", behind.Core.applied, got, index, now)
+	if got := behind.Conf(); !slices.Equal(got.GetVoters(), now.Voters) || behind.Core.applied != index || behind.installing {
+		t.Errorf("installed: applied %d with %v, installing %v; want %d with %v", behind.Core.applied, got, behind.installing, index, now)
 	}
 	for _, c := range late {
 		behind.Applied(c) // a late report does not turn the clock back

@@ -52,6 +52,8 @@ type network struct {
 	nodes map[uint64]*Node
 	cut   map[uint64]bool
 	sent  map[raftpb.MessageType]int
+	held  []*raftpb.Message // snapshots, when hold is set
+	hold  bool
 }
 
 // link is one member's side of the network.
@@ -69,6 +71,10 @@ func (l link) Send(ms []*raftpb.Message) {
 		if to == nil || l.cut[l.from] || l.cut[m.GetTo()] {
 			continue
 		}
+		if l.hold && m.GetType() == raftpb.MsgSnap {
+			l.held = append(l.held, m)
+			continue
+		}
 		go to.Step(context.Background(), m)
 	}
 }
@@ -77,6 +83,19 @@ func (w *network) setCut(id uint64, cut bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.cut[id] = cut
+}
+
+// heldSnapshot waits for a snapshot that was held back.
+func (w *network) heldSnapshot() *raftpb.Message {
+	for {
+		w.mu.Lock()
+		held := w.held
+		w.mu.Unlock()
+		if len(held) > 0 {
+			return held[0]
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
 }
 
 func (w *network) count(kind raftpb.MessageType) int {

@@ -285,9 +285,10 @@ func (l *loop) age() {
 func (l *loop) progress() map[uint64]Progress {
 	all := l.core.Progress()
 	for id, p := range all {
-		p.Heard = l.hearing.members[id].heard
 		if id == l.cfg.ID {
 			p.Heard = time.Now()
+		} else if c := l.hearing.members[id]; c != nil {
+			p.Heard = c.heard
 		}
 		all[id] = p
 	}

@@ -1,0 +1,263 @@
+package raftnode
+
+import (
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.etcd.io/raft/v3/raftpb"
+)
+
+// roles remembers what a member was told of its role.
+type roles struct {
+	mu   sync.Mutex // guards told
+	told []Role
+}
+
+func (r *roles) add(now Role) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.told = append(r.told, now)
+}
+
+func (r *roles) last() Role {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.told) == 0 {
+		return Role{}
+	}
+	return r.told[len(r.told)-1]
+}
+
+func TestOutage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newNetwork()
+		told := map[uint64]*roles{}
+		var all []*running
+		for id := range uint64(3) {
+			told[id+1] = &roles{}
+			cfg := Config{ID: id + 1, OnRole: told[id+1].add}
+			all = append(all, w.start(t, cfg, State{Conf: voters(1, 2, 3)}, &slowLog{}))
+		}
+		l := leader(t, all)
+		time.Sleep(time.Second)
+		for _, r := range all {
+			want := Role{Term: l.Status().Term, Leader: l.cfg.ID, Leads: r == l}
+			if got := told[r.cfg.ID].last(); got != want {
+				t.Errorf("member %d was told %+v, want %+v: the first leader of a process saw no outage", r.cfg.ID, got, want)
+			}
+		}
+
+		next := all[l.cfg.ID%3]
+		if err := l.TransferLeader(t.Context(), next.cfg.ID); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		if got := told[next.cfg.ID].last(); !got.Leads || got.Outage != 0 {
+			t.Errorf("handed over: told %+v, want to lead without an outage", got)
+		}
+
+		w.setCut(next.cfg.ID, true)
+		time.Sleep(5 * time.Second)
+		rest := slices.DeleteFunc(slices.Clone(all), func(r *running) bool { return r == next })
+		l = leader(t, rest)
+		// An election takes one to two time-outs, and the last heartbeat was at most a tick old.
+		if got := told[l.cfg.ID].last(); !got.Leads || got.Outage < time.Second || got.Outage > 3*time.Second {
+			t.Errorf("after the leader was cut off: told %+v, want an outage of 1s to 3s", got)
+		}
+		if got := told[next.cfg.ID].last(); got.Leads || got.Leader != 0 {
+			t.Errorf("cut off: told %+v, want no leader", got)
+		}
+		w.setCut(next.cfg.ID, false)
+
+		// Without any quorum for a minute.
+		for _, r := range all {
+			w.setCut(r.cfg.ID, true)
+		}
+		time.Sleep(time.Minute)
+		for _, r := range all {
+			w.setCut(r.cfg.ID, false)
+		}
+		time.Sleep(5 * time.Second)
+		l = leader(t, all)
+		if got := told[l.cfg.ID].last().Outage; got < time.Minute || got > 64*time.Second {
+			t.Errorf("after a minute without a quorum: outage of %v", got)
+		}
+		stopAll(t, all...)
+	})
+}
+
+func TestAge(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newNetwork()
+		all := w.startThree(t)
+		for _, r := range all {
+			if age, known := r.Age(); known {
+				t.Errorf("before there was a leader Age() = %v, want it unknown", age)
+			}
+		}
+		l := leader(t, all)
+		time.Sleep(time.Second)
+		check := func(when string, r *running, min, max time.Duration) {
+			t.Helper()
+			if age, known := r.Age(); !known || age < min || age > max {
+				t.Errorf("%s: Age() of member %d = %v, %v, want %v to %v", when, r.cfg.ID, age, known, min, max)
+			}
+		}
+		const tick = 100 * time.Millisecond
+		for range 20 {
+			time.Sleep(37 * time.Millisecond)
+			for _, r := range all {
+				check("idle", r, 0, tick)
+			}
+		}
+
+		slow := all[l.cfg.ID%3]
+		slow.disk.set(2*time.Second, nil) // hears, but cannot apply what it has not saved
+		propose(t, l, "a")
+		time.Sleep(1500 * time.Millisecond)
+		check("slow disk", slow, 1400*time.Millisecond, 1500*time.Millisecond+tick)
+		check("slow disk", l, 0, tick)
+		time.Sleep(time.Second)
+		check("disk caught up", slow, 0, tick)
+		slow.disk.set(0, nil)
+
+		w.setCut(slow.cfg.ID, true)
+		time.Sleep(time.Minute)
+		propose(t, l, "b")
+		check("cut off", slow, time.Minute, time.Minute+tick)
+		w.setCut(slow.cfg.ID, false)
+		time.Sleep(2 * time.Second)
+		check("back", slow, 0, tick)
+
+		for _, r := range all {
+			w.setCut(r.cfg.ID, true)
+		}
+		time.Sleep(10 * time.Second)
+		check("alone", l, 10*time.Second, 10*time.Second+tick)
+		stopAll(t, all...)
+	})
+}
+
+func TestAgeOfTheOnlyVoter(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newNetwork().start(t, Config{ID: 1}, State{Conf: voters(1)}, &slowLog{})
+		time.Sleep(time.Minute)
+		if age, known := r.Age(); !known || age != 0 {
+			t.Errorf("Age() = %v, %v, want 0", age, known)
+		}
+		stopAll(t, r)
+	})
+}
+
+// A leader's heartbeat tells a member that misses entries what it misses.
+func TestHeartbeatDoesNotMakeALaggingMemberComplete(t *testing.T) {
+	g := newGroup(t, Config{}, 1, 2, 3)
+	leader, behind := g.elect(1), g.member(3)
+	g.tick(leader, 1)
+	behind.down = true
+	leader.propose(t, "a")
+	g.settle()
+	behind.down = false
+	h := newHearing(100 * time.Millisecond)
+	now := time.Now()
+	leader.Tick()
+	w, _ := leader.Work()
+	for _, m := range w.Send {
+		if m.GetTo() == 3 && m.GetType() == raftpb.MsgHeartbeat {
+			if err := behind.Step(m); err != nil {
+				t.Fatal(err)
+			}
+			h.note(m, now)
+		}
+	}
+	behind.Work()
+	if at := h.settle(behind.Core, behind.Core.applied); !at.IsZero() {
+		t.Errorf("applied %d of %d and heard: complete as of %v, want unknown", behind.Core.applied, leader.Commit(), at)
+	}
+	if at := h.settle(behind.Core, leader.Commit()); !at.Equal(now) {
+		t.Errorf("all applied: complete as of %v, want %v", at, now)
+	}
+}
+
+func TestSightings(t *testing.T) {
+	begin := time.Now()
+	at := func(ms int) time.Time { return begin.Add(time.Duration(ms) * time.Millisecond) }
+	h := newHearing(100 * time.Millisecond)
+	for ms := 1; ms <= 1000; ms++ { // a busy leader, a slow applier
+		h.see(sighting{at(ms), uint64(ms)}, 0)
+	}
+	if n := len(h.waiting); n != maxSightings {
+		t.Errorf("%d sightings wait, want %d", n, maxSightings)
+	}
+	h.see(sighting{at(1001), 1001}, 1001)
+	if !h.fresh.Equal(at(1001)) || len(h.waiting) != 0 {
+		t.Errorf("all applied: fresh at %v with %d waiting, want 1001ms and none", h.fresh.Sub(begin), len(h.waiting))
+	}
+	h.see(sighting{at(900), 1001}, 1001)
+	if !h.fresh.Equal(at(1001)) {
+		t.Errorf("an old sighting: fresh at %v, want 1001ms", h.fresh.Sub(begin))
+	}
+}
+
+func TestQuorumHeard(t *testing.T) {
+	now := time.Now()
+	ago := func(s int) *contact { return &contact{acked: now.Add(-time.Duration(s) * time.Second), ackTerm: 5} }
+	old := ago(0)
+	old.ackTerm = 4
+	tests := []struct {
+		name    string
+		voters  []uint64
+		members map[uint64]*contact
+		want    int // seconds ago; -1 for never
+	}{
+		{"alone", []uint64{1}, nil, 0},
+		{"the nearer of two others", []uint64{1, 2, 3}, map[uint64]*contact{2: ago(7), 3: ago(3)}, 3},
+		{"the second of four others", []uint64{1, 2, 3, 4, 5}, map[uint64]*contact{2: ago(7), 3: ago(3), 4: ago(9), 5: ago(4)}, 4},
+		{"two need both", []uint64{1, 2}, map[uint64]*contact{2: ago(6)}, 6},
+		{"nobody yet", []uint64{1, 2, 3}, nil, -1},
+		{"only in an earlier term", []uint64{1, 2, 3}, map[uint64]*contact{2: old}, -1},
+		{"learners do not count", []uint64{1, 2, 3}, map[uint64]*contact{4: ago(1)}, -1},
+	}
+	for _, test := range tests {
+		h := hearing{members: test.members}
+		got := h.quorum(voters(test.voters...), 1, 5)
+		if test.want < 0 {
+			if !got.IsZero() {
+				t.Errorf("%s: quorum() = %v ago, want never", test.name, now.Sub(got))
+			}
+		} else if ago := now.Sub(got).Round(time.Second); ago != time.Duration(test.want)*time.Second {
+			t.Errorf("%s: quorum() = %v ago, want %ds", test.name, ago, test.want)
+		}
+	}
+}
+
+func TestProgress(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newNetwork()
+		all := w.startThree(t)
+		l := leader(t, all)
+		away := all[l.cfg.ID%3]
+		time.Sleep(time.Second)
+		w.setCut(away.cfg.ID, true)
+		propose(t, l, "a")
+		time.Sleep(10 * time.Second)
+		got, err := l.Progress(t.Context())
+		if err != nil || len(got) != 3 {
+			t.Fatalf("Progress() = %v, %v, want three members", got, err)
+		}
+		for id, p := range got {
+			silence := time.Since(p.Heard)
+			if far := id == away.cfg.ID; far && (p.Match == l.Status().Commit || silence < 10*time.Second) ||
+				!far && (p.Match != l.Status().Commit || silence > time.Second) {
+				t.Errorf("Progress()[%d] = %+v, heard %v ago", id, p, silence)
+			}
+		}
+		if _, err := away.Progress(t.Context()); err != ErrNotLeader {
+			t.Errorf("Progress() at a follower = %v, want ErrNotLeader", err)
+		}
+		stopAll(t, all...)
+	})
+}
