@@ -61,8 +61,7 @@ func (s *Server) applyEntry(e *raftpb.Entry) error {
 	case raftpb.EntryType_EntryNormal:
 		return s.applyNormal(e.GetData(), index, term)
 	case raftpb.EntryType_EntryConfChange:
-		s.progress.set(index, term)
-		return s.applyConfChange(e.GetData())
+		return s.applyConfChange(e.GetData(), Position{index, term})
 	}
 	return fmt.Errorf("entry type %v is not known to this version", e.GetType())
 }
@@ -91,18 +90,23 @@ func (s *Server) applyNormal(data []byte, index, term uint64) error {
 	// go back on any member for that.
 	op.Now = max(op.Now, s.store.Clock())
 	s.stamped = op.Now
+	if strings.HasPrefix(op.Path, clusterRoot) {
+		return s.applyToCluster(decoded.id, op, Position{index, term})
+	}
 	ev, err := s.store.Apply(op)
 	s.progress.set(index, term)
 	if op.Action == store.Expire {
 		s.expiry.look(s.store.NextExpiry()) // before the expirer, which waits, looks again
 	}
-	if strings.HasPrefix(op.Path, clusterRoot) {
-		s.clusterChanged()
-	}
-	o := outcome{reply: Reply{Event: ev, Index: s.store.Index(), Position: Position{index, term}}}
+	return s.answer(decoded.id, ev, err, Position{index, term})
+}
+
+// answer tells who waits for a write what came of it.
+func (s *Server) answer(id uint64, ev store.Event, err error, at Position) error {
+	o := outcome{reply: Reply{Event: ev, Index: s.store.Index(), Position: at}}
 	if err != nil && !errors.As(err, &o.err) {
 		return err
 	}
-	s.waiters.answer(decoded.id, o)
+	s.waiters.answer(id, o)
 	return nil
 }

@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
+
+	"go.etcd.io/raft/v3/raftpb"
 
 	"etcd2/membership"
 	"etcd2/store"
@@ -15,7 +18,8 @@ const clusterRoot = "/0/"
 
 // clusterChanged reads the view of the cluster again after a write below
 // clusterRoot. The applier calls it, so the view follows the log.
-func (s *Server) clusterChanged() {
+// The error is a *DowngradeError.
+func (s *Server) clusterChanged() error {
 	c, err := membership.Read(treeReader{s.store})
 	if err != nil {
 		// Only this program writes there, and it reads what it writes.
@@ -23,20 +27,93 @@ func (s *Server) clusterChanged() {
 	}
 	before := s.cluster.Swap(c)
 	s.reach()
-	if before == nil {
-		return
+	if err := s.followVersion(before, c); err != nil {
+		return err
 	}
-	if v := c.Version(); v != before.Version() {
-		if before.Version() == "" {
-			s.log.Info(fmt.Sprintf("set the initial cluster version to %s", majorMinor(v)))
-		} else {
-			s.log.Info(fmt.Sprintf("updated the cluster version from %s to %s", majorMinor(before.Version()), majorMinor(v)))
-		}
+	if before != nil && c.Removed(s.id) && !before.Removed(s.id) {
+		s.leave()
 	}
+	return nil
 }
 
-// majorMinor shortens "2.3.0" to "2.3", the form of the log lines.
-func majorMinor(version string) string { return strings.TrimSuffix(version, ".0") }
+// followVersion takes note of the cluster version.
+func (s *Server) followVersion(before, now *membership.Cluster) error {
+	v, was := now.Version(), ""
+	if before != nil {
+		was = before.Version()
+	}
+	if v == was {
+		return nil
+	}
+	if r, ok := parseRelease(v); ok && ownRelease.compare(r) < 0 {
+		return &DowngradeError{Cluster: v}
+	}
+	switch {
+	case before == nil: // found at the start
+	case was == "":
+		s.log.Info(fmt.Sprintf("set the initial cluster version to %s", majorMinor(v)))
+	default:
+		s.log.Info(fmt.Sprintf("updated the cluster version from %s to %s", majorMinor(was), majorMinor(v)))
+	}
+	if was == "" {
+		close(s.decided)
+	}
+	return nil
+}
+
+// applyToCluster applies a member's own write below clusterRoot, unless its time
+// has passed on its way through the log.
+func (s *Server) applyToCluster(id uint64, op store.Op, at Position) error {
+	if late := s.late(op); late != "" {
+		s.progress.set(at.RaftIndex, at.RaftTerm)
+		s.waiters.answer(id, outcome{err: &store.Error{Code: store.RaftInternal, Cause: "etcdserver: " + late, Index: s.store.Index()}})
+		return nil
+	}
+	ev, err := s.store.Apply(op)
+	if err := s.clusterChanged(); err != nil {
+		return err
+	}
+	s.progress.set(at.RaftIndex, at.RaftTerm)
+	return s.answer(id, ev, err, at)
+}
+
+// late tells why a write below clusterRoot must not be applied any more; ""
+// mostly. A member that has left must not leave its name behind, and a leader that
+// was replaced must not take back a version that the members rely on.
+func (s *Server) late(op store.Op) string {
+	cluster := s.cluster.Load()
+	if id, ok := membership.MemberOf(op.Path); ok {
+		if _, known := cluster.Member(id); !known {
+			return "member " + id.String() + " does not belong to the cluster"
+		}
+	}
+	if op.Path == membership.VersionPath {
+		next, _ := parseRelease(op.Value)
+		if now, ok := parseRelease(cluster.Version()); ok && next.compare(now) <= 0 {
+			return "the cluster version is " + cluster.Version() + " already"
+		}
+	}
+	return ""
+}
+
+// leave ends Run after this member was removed, once the answer to the request
+// for it is out.
+func (s *Server) leave() { time.AfterFunc(removalGrace, func() { s.end(ErrRemoved) }) }
+
+// setConf takes the raft configuration that is in effect from now on.
+func (s *Server) setConf(conf *raftpb.ConfState) {
+	s.conf = conf
+	s.learners.Store(int64(len(conf.GetLearners())))
+	wake(s.newConf)
+}
+
+// wake leaves a wake-up in a channel of capacity 1.
+func wake(c chan<- struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
 
 // treeReader lets package membership read the store.
 type treeReader struct{ tree *store.Store }
@@ -89,7 +166,3 @@ func (s *Server) Ready() error {
 	}
 	return nil
 }
-
-// Announced is closed once this member has told the cluster its client URLs and
-// the cluster version is decided.
-func (s *Server) Announced() <-chan struct{} { return s.announced }

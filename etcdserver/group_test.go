@@ -84,6 +84,10 @@ func (g *group) endAll() {
 			g.end(i)
 		}
 	}
+	g.wire.mu.Lock()
+	delay := g.wire.delay
+	g.wire.mu.Unlock()
+	time.Sleep(2 * delay) // what is under way arrives nowhere
 }
 
 // crash cuts the power of member i: it says no more, and what its log had not

@@ -45,6 +45,7 @@ func Open(cfg Config) (*Server, error) {
 		cfg: cfg, log: cfg.Logger, started: time.Now(),
 		waiters: newWaiters(), expiry: newExpiry(), checkpoint: newCheckpointer(cfg), space: newSpace(cfg),
 		announced: make(chan struct{}), stopping: make(chan struct{}), ended: make(chan error, 1),
+		newRole: make(chan struct{}, 1), newConf: make(chan struct{}, 1), changing: make(chan struct{}, 1), decided: make(chan struct{}),
 		returned: newReturned(), refusals: make(chan refusal, refusalsMax),
 	}
 	if err := s.open(); err != nil {
@@ -278,7 +279,7 @@ func (s *Server) restore(found wal.State, meta snap.Meta, founding bool) error {
 	if err != nil {
 		return fmt.Errorf("%w: %s: raft configuration in the checkpoint: %w", ErrDataDir, s.cfg.checkpointDir(), err)
 	}
-	s.conf = conf
+	s.setConf(conf)
 	s.startTerm = found.Hard.GetTerm()
 	s.checkpoint.after = found.PrevIndex + uint64(len(found.Entries))
 	s.progress.set(meta.Index, meta.Term)
@@ -286,7 +287,12 @@ func (s *Server) restore(found wal.State, meta snap.Meta, founding bool) error {
 	s.clock.raise(s.store.Clock())
 	s.expiry.look(s.store.NextExpiry())
 	s.peers = nobody{}
-	s.clusterChanged()
+	if err := s.clusterChanged(); err != nil {
+		return err
+	}
+	if s.Removed(s.id) {
+		return ErrRemoved
+	}
 	if s.cfg.Peers != nil {
 		s.peers = s.cfg.Peers(s)
 	}

@@ -89,8 +89,12 @@ func (s *Server) ReportUnreachable(id membership.ID) { s.node.ReportUnreachable(
 func (s *Server) ReportSnapshot(id membership.ID, ok bool) { s.node.ReportSnapshot(uint64(id), ok) }
 
 // Answer answers what another member asks. The error's text travels back to it.
-func (s *Server) Answer(_ context.Context, _ membership.ID, question string, body []byte) ([]byte, error) {
+func (s *Server) Answer(ctx context.Context, _ membership.ID, question string, body []byte) ([]byte, error) {
 	switch question {
+	case questionChange:
+		return s.answerChange(ctx, body)
+	case questionTransfer:
+		return s.answerTransfer(ctx, body)
 	case questionRefused:
 		return nil, s.learnRefusal(body)
 	}

@@ -14,6 +14,7 @@ func (s *Server) takeRole(r raftnode.Role) {
 	}
 	if was := s.leads.Swap(r.Leads); was != r.Leads {
 		s.expiry.takeOver(r.Leads)
+		wake(s.newRole)
 	}
 }
 

@@ -52,12 +52,17 @@ type Server struct {
 	stamped    int64             // time of the last entry that has one; of the applier
 	startTerm  uint64            // raft term found in the data directory
 	cluster    atomic.Pointer[membership.Cluster]
-	hints      []founder // whom to reach until the log has told; of Open and then of the applier
+	learners   atomic.Int64 // members without a vote, of conf
+	hints      []founder    // whom to reach until the log has told; of Open and then of the applier
 
 	leads         atomic.Bool
 	hadLeader     atomic.Bool   // a leader was known once, in this run
 	leaderChanges atomic.Uint64 // since the start
 
+	newRole   chan struct{} // capacity 1: this member has begun to lead, or ceased; a wake-up is a wake-up
+	newConf   chan struct{} // capacity 1: there are other voters or learners; a wake-up is a wake-up
+	changing  chan struct{} // capacity 1: held by the change of members that this leader carries out
+	decided   chan struct{} // closed by the applier once the cluster version is decided
 	announced chan struct{} // closed when the member is published and the version decided
 	stopping  chan struct{} // closed when Run begins to end
 	ended     chan error    // capacity 1: why Run is to end, the first reason counts
@@ -71,7 +76,7 @@ func (s *Server) Run(ctx context.Context) error {
 	defer cancel(nil)
 	var running sync.WaitGroup
 	for _, run := range []func(context.Context) error{
-		s.node.Run, s.apply, s.checkpoints, s.expire, s.space.run, s.announce,
+		s.node.Run, s.apply, s.checkpoints, s.expire, s.space.run, s.announce, s.negotiate, s.promote,
 		s.retry, s.refuse, s.awaitEnd,
 	} {
 		running.Go(func() {

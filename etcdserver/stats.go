@@ -1,6 +1,7 @@
 package etcdserver
 
 import (
+	"slices"
 	"time"
 
 	"etcd2/membership"
@@ -16,6 +17,9 @@ type Status struct {
 	Commit        uint64 // raft index
 	Applied       uint64 // raft index
 	LeaderChanges uint64 // since the start of the process
+	Voters        int    // members with a vote
+	Learners      int    // members that wait for their vote
+	Learner       bool   // this member is one of those
 
 	PendingProposals int // requests that wait for their outcome
 	InboxLength      int // inputs queued before the raft loop
@@ -72,6 +76,7 @@ type Latency struct {
 func (s *Server) Status() Status {
 	st := s.node.Status()
 	first, last := s.store.HistoryWindow()
+	learners := st.Conf.GetLearners()
 	return Status{
 		ID:               s.id,
 		Leader:           membership.ID(st.Leader),
@@ -80,6 +85,9 @@ func (s *Server) Status() Status {
 		Commit:           st.Commit,
 		Applied:          s.progress.index.Load(),
 		LeaderChanges:    s.leaderChanges.Load(),
+		Voters:           len(st.Conf.GetVoters()),
+		Learners:         len(learners),
+		Learner:          slices.Contains(learners, uint64(s.id)),
 		PendingProposals: s.waiters.len(),
 		InboxLength:      st.Proposals,
 		ApplyQueueLength: st.Applies,

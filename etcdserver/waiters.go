@@ -8,8 +8,9 @@ import (
 
 // outcome is what the applier made of one proposal.
 type outcome struct {
-	reply Reply
-	err   *store.Error
+	reply   Reply
+	err     *store.Error
+	refused error // of a change of members
 }
 
 // waiters connects the requests that wait for their proposal with the applier.

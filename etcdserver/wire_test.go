@@ -1,10 +1,12 @@
 package etcdserver
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
 	"math/rand/v2"
+	"net"
 	"slices"
 	"sync"
 	"time"
@@ -30,6 +32,8 @@ type wire struct {
 	lines map[[2]membership.ID]*line
 	since time.Time // of the last change of a link
 	sent  map[raftpb.MessageType]int
+
+	versions map[membership.ID]string // what members say they are; version.Server
 
 	// onForward, when set, is asked about every batch of forwarded writes; an error
 	// sends it back.
@@ -164,6 +168,8 @@ func (e *end) Send(ms []*raftpb.Message) {
 			time.Sleep(time.Until(due))
 			if s := e.at(to); s == nil {
 				e.self.ReportUnreachable(to)
+			} else if s.Removed(e.self.id) {
+				e.self.Expelled()
 			} else {
 				s.Step(context.Background(), m)
 			}
@@ -223,17 +229,27 @@ func (e *end) set() []membership.Member {
 	return e.members
 }
 
-var errUnreachable = errors.New("the member cannot be reached")
+var (
+	errUnreachable = errors.New("the member cannot be reached")
+	errRefused     = &net.OpError{Op: "dial", Err: errors.New("connection refused")}
+)
 
 func (e *end) Ask(ctx context.Context, to membership.ID, question string, body []byte) ([]byte, error) {
 	s := e.at(to)
 	_, delay, there := e.way(e.self.id, to, false)
 	_, _, back := e.way(to, e.self.id, false)
-	if s == nil || !there || !back {
+	if s == nil {
+		return nil, errRefused
+	}
+	if !there || !back {
 		return nil, errUnreachable
 	}
 	time.Sleep(2 * delay)
-	return s.Answer(ctx, e.self.id, question, body)
+	answer, err := s.Answer(ctx, e.self.id, question, body)
+	if err != nil {
+		return nil, &peer.AskError{Text: err.Error()}
+	}
+	return answer, nil
 }
 
 func (e *end) Version(_ context.Context, m membership.Member) (server, cluster string, err error) {
@@ -241,7 +257,9 @@ func (e *end) Version(_ context.Context, m membership.Member) (server, cluster s
 	if _, _, there := e.way(e.self.id, m.ID, false); s == nil || !there {
 		return "", "", errUnreachable
 	}
-	return version.Server, s.ClusterVersion(), nil
+	e.wire.mu.Lock()
+	defer e.wire.mu.Unlock()
+	return cmp.Or(e.versions[m.ID], version.Server), s.ClusterVersion(), nil
 }
 
 func (e *end) Fetch(context.Context, membership.ID, uint64, func(io.Reader) error) error {

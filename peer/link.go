@@ -33,3 +33,8 @@ type Snapshot interface {
 	Conf() *raftpb.ConfState // the members at that entry
 	Close() error
 }
+
+// AskError is the refusal of the member that was asked.
+type AskError struct{ Text string }
+
+func (e *AskError) Error() string { return e.Text }
