@@ -25,6 +25,7 @@ type member struct {
 	age           time.Duration
 	ageless       bool // has never heard from a leader
 	agreements    int  // calls of QuorumGet
+	others        group
 	version       string
 }
 
@@ -33,7 +34,7 @@ func newMember(t testing.TB) *member { return newMemberWith(t, store.Config{}) }
 
 func newMemberWith(t testing.TB, cfg store.Config) *member {
 	t.Helper()
-	m := &member{tree: store.New(cfg), version: "2.3.0"}
+	m := &member{tree: store.New(cfg), version: "2.3.0", others: newGroup()}
 	for _, path := range []string{"/0/members/a/raftAttributes", "/0/members/a/attributes", "/0/version"} {
 		if _, err := m.Do(t.Context(), store.Op{Action: store.Set, Path: path, Value: "x"}); err != nil {
 			t.Fatalf("Do(set %s) = %v", path, err)
@@ -89,12 +90,7 @@ func (m *member) Ready() error             { return m.unready }
 
 func (m *member) Health(context.Context) error { return m.sick }
 
-func (m *member) Members() []membership.Member {
-	return []membership.Member{
-		{ID: 1, ClientURLs: []string{"http://b:2379", "http://a:2379"}},
-		{ID: 2, ClientURLs: []string{"http://a:4001"}},
-	}
-}
+func (m *member) Members() []membership.Member { return m.others.list }
 
 func (m *member) StoreStats() store.Stats { return m.tree.Stats() }
 

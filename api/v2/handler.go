@@ -70,8 +70,8 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// Handler serves the client port: /v2/keys, /v2/machines, /v2/stats, /version,
-// health and readiness, metrics, debugging and the log level. It needs no
+// Handler serves the client port: /v2/keys, /v2/members, /v2/machines, /v2/stats,
+// /version, health and readiness, metrics, debugging and the log level. It needs no
 // http.ServeMux and must not stand behind one: a mux cleans other paths than
 // the protocol does.
 func Handler(s Server, cfg Config) http.Handler {
@@ -95,7 +95,7 @@ type handler struct {
 	cfg     Config
 	metrics *Metrics
 	anyone  bool             // CORS for every origin
-	routes  map[string]route // by exact path; /v2/keys stands apart
+	routes  map[string]route // by exact path; /v2/keys and /v2/members stand apart
 
 	clusterID   []string // the X-Etcd-Cluster-Id of every answer; nothing appends to it
 	quorumReads bool     // how reads are served that do not say
@@ -150,6 +150,10 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if key, ok := cutKeys(p); ok {
 		h.serveKeys(w, r, key)
+		return
+	}
+	if rest, ok := cutMembers(p); ok {
+		h.serveMembers(w, r, rest)
 		return
 	}
 	route, ok := h.routes[p]

@@ -15,6 +15,7 @@ import (
 type Server interface {
 	Keys
 	Cluster
+	Changes
 	Inspector
 }
 
@@ -54,6 +55,8 @@ type Cluster interface {
 	ClusterID() membership.ID
 	// Members come in ascending order of ID.
 	Members() []membership.Member
+	// Leader is false when no member leads, or one that has been removed.
+	Leader() (membership.Member, bool)
 	// ClusterVersion is "" until the cluster has decided on one.
 	ClusterVersion() string
 	// Health is nil when the cluster confirms its leader within a deadline that
@@ -61,6 +64,21 @@ type Cluster interface {
 	Health(ctx context.Context) error
 	// Ready is nil when the member can serve clients; else it says why not.
 	Ready() error
+}
+
+// Changes are what clients may do to a cluster. Each returns when the change has
+// happened, bounds the wait, and fails with an error of package membership,
+// etcdserver.ErrUnsafeChange or, when there was no answer in time, a *store.Error;
+// then the change may still happen.
+type Changes interface {
+	// AddMember adds a member with these URLs, which have been checked. With an error
+	// too, the member tells the ID it was to have.
+	AddMember(ctx context.Context, peerURLs []string) (membership.Member, error)
+	RemoveMember(ctx context.Context, id membership.ID) error
+	UpdateMember(ctx context.Context, id membership.ID, peerURLs []string) error
+	// TransferLeader has that member lead. It fails with etcdserver.ErrLearner when
+	// the member has no vote.
+	TransferLeader(ctx context.Context, to membership.ID) error
 }
 
 // Inspector hands out figures about the member. None of its methods may wait for

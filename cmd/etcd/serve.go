@@ -63,7 +63,7 @@ func serveClients(ctx context.Context, cfg *Config, member *etcdserver.Server, m
 		Metrics:  metrics,
 		LogLevel: &cfg.Levels.All,
 		Stop:     ctx,
-		Logger:   log.With(pkgKey, "api"),
+		Logger:   log.With(pkgKey, "etcdhttp"),
 
 		Certificates: l.expiries(),
 	})
