@@ -16,26 +16,39 @@ import (
 // committed entries in log order until the node stops handing them out, which
 // it does when ctx ends.
 func (s *Server) apply(context.Context) error {
-	for c := range s.node.Committed() {
-		if c.Snapshot != nil {
-			return errors.New("etcdserver: another member sent a snapshot, but this version has no peers")
-		}
-		s.stamped = 0
-		for _, e := range c.Entries {
-			err := s.applyEntry(e)
+	for {
+		select {
+		case c, ok := <-s.node.Committed():
+			if !ok {
+				return nil
+			}
+			err := s.applyCommitted(c)
 			if errors.Is(err, raftnode.ErrStopped) {
-				return nil // this entry and what follows are applied at the next start
+				return nil // what is left is applied at the next start
 			}
 			if err != nil {
-				return fmt.Errorf("etcdserver: cannot apply log entry %d: %w", e.GetIndex(), err)
+				return err
 			}
+		case <-s.checkpoint.changed:
 		}
-		s.setClock()
-		s.progress.wake()
-		s.node.Applied(c)
-		s.expiry.look(s.store.NextExpiry())
 		s.checkpoint.consider(s)
 	}
+}
+
+func (s *Server) applyCommitted(c raftnode.Committed) error {
+	if c.Snapshot != nil {
+		return s.install(c)
+	}
+	s.stamped = 0
+	for _, e := range c.Entries {
+		if err := s.applyEntry(e); err != nil {
+			return fmt.Errorf("etcdserver: cannot apply log entry %d: %w", e.GetIndex(), err)
+		}
+	}
+	s.setClock()
+	s.progress.wake()
+	s.node.Applied(c)
+	s.expiry.look(s.store.NextExpiry())
 	return nil
 }
 

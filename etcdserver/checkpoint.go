@@ -3,6 +3,8 @@ package etcdserver
 import (
 	"context"
 	"errors"
+	"io"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -13,12 +15,35 @@ import (
 	"etcd2/store"
 )
 
-// Checkpoints is where the tree is kept between restarts; *snap.Store is one.
+// Checkpoints is where the tree is kept between restarts; a *snap.Store is one
+// but for the type that its Copy returns.
 type Checkpoints interface {
 	Load(store.Config) (*store.Store, snap.Meta, error)
 	Commit(store.Delta, snap.Meta) error
+	Copy() (CheckpointCopy, error)
+	Receive(r io.Reader, member uint64) (snap.Meta, error)
+	Install() (snap.Meta, error)
 	Size() int64 // bytes on the disk
 	Close() error
+}
+
+// CheckpointCopy is a consistent look at a checkpoint; a *snap.Copy is one.
+type CheckpointCopy interface {
+	io.WriterTo
+	Meta() snap.Meta
+	Size() int64 // bytes that WriteTo writes
+	Close() error
+}
+
+// checkpointFile is a *snap.Store as Checkpoints.
+type checkpointFile struct{ *snap.Store }
+
+func (f checkpointFile) Copy() (CheckpointCopy, error) {
+	c, err := f.Store.Copy()
+	if err != nil {
+		return nil, err
+	}
+	return c, nil
 }
 
 // checkpointRetry is the pause after a checkpoint for which the disk had no room.
@@ -44,9 +69,18 @@ type checkpointer struct {
 	overdue      atomic.Bool  // the last one was not written
 	busy         atomic.Bool
 	work         chan checkpointWork // capacity 1: one at a time, the applier never waits
+
+	handed  uint64        // raft index of the last hand-over; of the applier
+	wanted  atomic.Uint64 // raft index that a checkpoint is to reach soon
+	changed chan struct{} // capacity 1, to the applier: somebody wants a checkpoint, or one was written
+	durable progress      // of the file
+
+	file sync.Mutex // held by whoever writes the file; guards the field below
+	era  int        // checkpoints installed: what was handed over before is void
 }
 
 type checkpointWork struct {
+	era   int
 	delta store.Delta
 	meta  snap.Meta
 	conf  *raftpb.ConfState // the members as of meta.Index
@@ -57,6 +91,45 @@ func newCheckpointer(cfg Config) *checkpointer {
 		entries: cfg.CheckpointEntries,
 		bytes:   cfg.CheckpointBytes,
 		work:    make(chan checkpointWork, 1),
+		changed: make(chan struct{}, 1),
+	}
+}
+
+// found is the checkpoint of a start, behind which the log goes up to last.
+func (cp *checkpointer) found(meta snap.Meta, last uint64) {
+	cp.after = max(last, meta.Index)
+	cp.installed(meta)
+}
+
+// installed tells that the file has come from elsewhere. The next entry brings a
+// checkpoint of our own, whatever the limits say: with it the mark that the log may
+// end before the checkpoint goes.
+func (cp *checkpointer) installed(meta snap.Meta) {
+	cp.era++
+	cp.sinceEntries, cp.sinceBytes, cp.handed = 0, 0, meta.Index
+	if meta.Installed > 0 {
+		cp.wanted.Store(meta.Index + 1)
+	}
+	cp.durable.set(meta.Index, meta.Term)
+	cp.durable.wake()
+}
+
+// want asks for a checkpoint that holds the entry at index, soon.
+func (cp *checkpointer) want(index uint64) {
+	for {
+		was := cp.wanted.Load()
+		if was >= index || cp.wanted.CompareAndSwap(was, index) {
+			break
+		}
+	}
+	cp.notify()
+}
+
+// notify has the applier look again whether a checkpoint is due.
+func (cp *checkpointer) notify() {
+	select {
+	case cp.changed <- struct{}{}:
+	default:
 	}
 }
 
@@ -66,10 +139,13 @@ func (cp *checkpointer) count(bytes int) {
 	cp.sinceBytes += int64(bytes)
 }
 
-// due tells whether the applier should hand over now.
-func (cp *checkpointer) due() bool {
+// due tells whether the applier, which is at index, should hand over now.
+func (cp *checkpointer) due(index uint64) bool {
 	if cp.busy.Load() {
 		return false
+	}
+	if wanted := cp.wanted.Load(); wanted > cp.handed && index >= wanted {
+		return true
 	}
 	if cp.sinceBytes >= cp.bytes && !cp.overdue.Load() {
 		return true
@@ -81,7 +157,7 @@ func (cp *checkpointer) due() bool {
 // It runs in the applier and costs the same however much has changed.
 func (cp *checkpointer) consider(s *Server) {
 	pos := s.progress.position()
-	if pos.RaftIndex < cp.after || !cp.due() {
+	if pos.RaftIndex < cp.after || !cp.due(pos.RaftIndex) {
 		return
 	}
 	conf, err := proto.Marshal(s.conf)
@@ -89,9 +165,9 @@ func (cp *checkpointer) consider(s *Server) {
 		s.log.Error("checkpoint put off: the raft configuration cannot be encoded", "error", err)
 		return
 	}
-	cp.sinceEntries, cp.sinceBytes = 0, 0
+	cp.sinceEntries, cp.sinceBytes, cp.handed = 0, 0, pos.RaftIndex
 	cp.busy.Store(true)
-	cp.work <- checkpointWork{s.store.Cut(), snap.Meta{
+	cp.work <- checkpointWork{cp.era, s.store.Cut(), snap.Meta{
 		Index: pos.RaftIndex, Term: pos.RaftTerm, Conf: conf,
 		ClusterID: uint64(s.clusterID), MemberID: uint64(s.id),
 	}, s.conf}
@@ -115,9 +191,21 @@ func (s *Server) checkpoints(ctx context.Context) error {
 // writeCheckpoint makes one hand-over durable. When the disk has no room for it
 // the file keeps it for the next one, and until then it is in the log.
 func (s *Server) writeCheckpoint(w checkpointWork) error {
+	cp := s.checkpoint
+	defer cp.notify()
+	cp.file.Lock()
+	if w.era != cp.era {
+		cp.file.Unlock()
+		cp.busy.Store(false)
+		return nil
+	}
 	start := time.Now()
 	err := s.snap.Commit(w.delta, w.meta)
 	took := time.Since(start)
+	if err == nil {
+		cp.durable.set(w.meta.Index, w.meta.Term)
+	}
+	cp.file.Unlock()
 	if errors.Is(err, snap.ErrFailed) {
 		return err
 	}
@@ -125,9 +213,10 @@ func (s *Server) writeCheckpoint(w checkpointWork) error {
 	if err != nil {
 		rest = checkpointRetry
 	}
-	s.checkpoint.restUntil.Store(time.Now().Add(rest).UnixNano())
-	s.checkpoint.overdue.Store(err != nil)
-	s.checkpoint.busy.Store(false)
+	cp.restUntil.Store(time.Now().Add(rest).UnixNano())
+	cp.overdue.Store(err != nil)
+	cp.busy.Store(false)
+	cp.durable.wake()
 	if err != nil {
 		s.log.Error("checkpoint not written, the next one will hold it", "index", w.meta.Index, "error", err)
 		return nil

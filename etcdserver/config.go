@@ -41,6 +41,7 @@ type Config struct {
 
 	CheckpointEntries uint64 // applied entries between checkpoints; 10000
 	CheckpointBytes   int64  // log bytes between checkpoints; 16 MiB
+	TailEntries       uint64 // entries kept behind a checkpoint for members that lag; 5000
 	HistoryEvents     int    // events kept for watchers; 100000
 	MinFreeBytes      uint64 // disk space below which writes are refused; 0 turns the guard off
 
@@ -86,6 +87,9 @@ func (c Config) withDefaults() (Config, error) {
 	if c.CheckpointBytes == 0 {
 		c.CheckpointBytes = 16 << 20
 	}
+	if c.TailEntries == 0 {
+		c.TailEntries = 5000
+	}
 	if c.HistoryEvents == 0 {
 		c.HistoryEvents = 100000
 	}
@@ -94,7 +98,11 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.Checkpoints == nil {
 		c.Checkpoints = func() (Checkpoints, error) {
-			return snap.Open(c.checkpointDir(), snap.Config{Logger: c.Logger})
+			file, err := snap.Open(c.checkpointDir(), snap.Config{Logger: c.Logger})
+			if err != nil {
+				return nil, err
+			}
+			return checkpointFile{file}, nil
 		}
 	}
 	if c.FreeBytes == nil {

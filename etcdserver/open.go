@@ -244,6 +244,14 @@ func (s *Server) bootstrap(founders []founder) ([]*raftpb.Entry, *raftpb.HardSta
 
 // agree checks that checkpoint and log belong together, so that what is served
 // is the whole of what was acknowledged.
+//
+// A checkpoint that came from another member is put into place before the log is
+// begun anew behind it, and a crash in between leaves a log that ends before the
+// checkpoint, or holds something else there. That is in order, and raftnode.NewCore
+// catches up on it, but it looks like lost log files. What tells them apart is the
+// mark in the checkpoint, which goes with the first checkpoint of our own; and that
+// one is taken with the first entry behind it. So log files that are lost are only
+// mistaken for a crash when they hold no more than what was applied in that moment.
 func (s *Server) agree(found wal.State, meta snap.Meta) error {
 	last := found.PrevIndex + uint64(len(found.Entries))
 	refuse := func(format string, args ...any) error {
@@ -257,6 +265,8 @@ func (s *Server) agree(found wal.State, meta snap.Meta) error {
 	case found.PrevIndex > meta.Index:
 		return refuse("the log in %s begins after entry %d, but the checkpoint in %s ends at entry %d, so what lies between is missing",
 			s.cfg.WALDir, found.PrevIndex, s.cfg.checkpointDir(), meta.Index)
+	case meta.Installed > 0:
+		return nil
 	case last < meta.Index:
 		return refuse("the log in %s ends at entry %d, before the checkpoint in %s at entry %d, so log files are missing",
 			s.cfg.WALDir, last, s.cfg.checkpointDir(), meta.Index)
@@ -281,7 +291,7 @@ func (s *Server) restore(found wal.State, meta snap.Meta, founding bool) error {
 	}
 	s.setConf(conf)
 	s.startTerm = found.Hard.GetTerm()
-	s.checkpoint.after = found.PrevIndex + uint64(len(found.Entries))
+	s.checkpoint.found(meta, found.PrevIndex+uint64(len(found.Entries)))
 	s.progress.set(meta.Index, meta.Term)
 	s.clock = newClock()
 	s.clock.raise(s.store.Clock())
@@ -303,6 +313,9 @@ func (s *Server) restore(found wal.State, meta snap.Meta, founding bool) error {
 		Tick:     s.cfg.Tick,
 		Election: int(s.cfg.Election / s.cfg.Tick),
 		Founding: founding,
+
+		TailEntries: s.cfg.TailEntries,
+
 		Logger:   s.log,
 		OnCommit: s.cfg.Observe.Commit,
 		Stamp:    s.stamp,

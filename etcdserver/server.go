@@ -48,6 +48,8 @@ type Server struct {
 	expiry     *expiry
 	checkpoint *checkpointer
 	space      *space
+	receiving  sync.Mutex        // held while a checkpoint comes in
+	awaited    atomic.Bool       // a received checkpoint waits to be installed
 	conf       *raftpb.ConfState // of the applier
 	stamped    int64             // time of the last entry that has one; of the applier
 	startTerm  uint64            // raft term found in the data directory

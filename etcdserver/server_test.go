@@ -32,6 +32,17 @@ type bed struct {
 	skew     time.Duration // by which its wall clock is wrong at a start
 }
 
+// memory is a checkpoint in memory as Checkpoints.
+type memory struct{ *snaptest.Memory }
+
+func (m memory) Copy() (CheckpointCopy, error) {
+	c, err := m.Memory.Copy()
+	if err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
 // newBed is the place of a member that is alone.
 func newBed(t *testing.T) *bed { return newBeds(t, 1)[0] }
 
@@ -75,7 +86,7 @@ func (b *bed) open() (*Server, error) {
 	cfg := Config{
 		Name: b.self.Name, Dir: b.dir, ClientURLs: []string{"http://127.0.0.1:2379"},
 		Founders: b.founders, Self: b.self.ID, ClusterID: membership.ClusterID(b.founders),
-		FS: b.log, Checkpoints: func() (Checkpoints, error) { return b.snaps.Open(), nil },
+		FS: b.log, Checkpoints: func() (Checkpoints, error) { return memory{b.snaps.Open()}, nil },
 		FreeBytes: func(string) (uint64, error) { return b.free.Load(), nil },
 	}
 	if b.tune != nil {
@@ -317,7 +328,7 @@ func TestRefusedCheckpointIsCaughtUp(t *testing.T) {
 			c.Checkpoints = func() (Checkpoints, error) {
 				m := b.snaps.Open()
 				m.Fail = func() error { return refuse }
-				return m, nil
+				return memory{m}, nil
 			}
 		}
 		r := b.start()
@@ -348,7 +359,7 @@ func TestFailedCheckpointFileStopsTheMember(t *testing.T) {
 			c.Checkpoints = func() (Checkpoints, error) {
 				m := b.snaps.Open()
 				m.Fail = func() error { return snap.ErrFailed }
-				return m, nil
+				return memory{m}, nil
 			}
 		}
 		r := b.start()

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"net"
@@ -35,6 +36,7 @@ type wire struct {
 
 	versions map[membership.ID]string // what members say they are; version.Server
 
+	snapshots int // checkpoints that arrived
 	// onForward, when set, is asked about every batch of forwarded writes; an error
 	// sends it back.
 	onForward func(from, to membership.ID, writes [][]byte) error
@@ -116,6 +118,12 @@ func (w *wire) onForwarded(f func(from, to membership.ID, writes [][]byte) error
 	w.onForward = f
 }
 
+func (w *wire) received() (snapshots int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.snapshots
+}
+
 // way is the line to a member, and how late it is; false when nothing gets there.
 func (w *wire) way(from, to membership.ID, lossy bool) (*line, time.Duration, bool) {
 	w.mu.Lock()
@@ -155,7 +163,7 @@ func (e *end) Send(ms []*raftpb.Message) {
 		e.sent[m.GetType()]++
 		e.wire.mu.Unlock()
 		if m.GetType() == raftpb.MsgSnap {
-			go e.self.ReportSnapshot(to, false)
+			go e.sendSnapshot(to, m)
 			continue
 		}
 		l, delay, ok := e.way(e.self.id, to, true)
@@ -175,6 +183,41 @@ func (e *end) Send(ms []*raftpb.Message) {
 			}
 		})
 	}
+}
+
+func (e *end) sendSnapshot(to membership.ID, m *raftpb.Message) {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	e.self.ReportSnapshot(to, e.carry(ctx, to, m) == nil)
+}
+
+func (e *end) carry(ctx context.Context, to membership.ID, m *raftpb.Message) error {
+	_, delay, ok := e.way(e.self.id, to, false)
+	s := e.at(to)
+	if !ok || s == nil {
+		return errUnreachable
+	}
+	from, err := e.self.OpenSnapshot(ctx, m.GetSnapshot().GetMetadata().GetIndex())
+	if err != nil {
+		return err
+	}
+	defer from.Close()
+	m = proto.CloneOf(m)
+	m.Snapshot.Metadata = &raftpb.SnapshotMetadata{Index: new(from.Index()), Term: new(from.Term()), ConfState: from.Conf()}
+	time.Sleep(delay)
+	r, w := io.Pipe()
+	go func() {
+		_, err := from.WriteTo(w)
+		w.CloseWithError(err)
+	}()
+	err = s.ReceiveSnapshot(ctx, m, r)
+	r.Close()
+	if err == nil {
+		e.wire.mu.Lock()
+		e.snapshots++
+		e.wire.mu.Unlock()
+	}
+	return err
 }
 
 func (e *end) Forward(to membership.ID, writes [][]byte) {
@@ -262,8 +305,23 @@ func (e *end) Version(_ context.Context, m membership.Member) (server, cluster s
 	return cmp.Or(e.versions[m.ID], version.Server), s.ClusterVersion(), nil
 }
 
-func (e *end) Fetch(context.Context, membership.ID, uint64, func(io.Reader) error) error {
-	return errUnreachable
+func (e *end) Fetch(ctx context.Context, from membership.ID, atLeast uint64, read func(io.Reader) error) error {
+	s := e.at(from)
+	if _, _, there := e.way(e.self.id, from, false); s == nil || !there {
+		return errUnreachable
+	}
+	snapshot, err := s.OpenSnapshot(ctx, atLeast)
+	if err != nil {
+		return fmt.Errorf("the other member's: %w", err)
+	}
+	defer snapshot.Close()
+	r, w := io.Pipe()
+	go func() {
+		_, err := snapshot.WriteTo(w)
+		w.CloseWithError(err)
+	}()
+	defer r.Close()
+	return read(r)
 }
 
 func (e *end) Links() map[membership.ID]peer.Link {

@@ -155,7 +155,7 @@ func (w *writer) write(d store.Delta, m Meta) error {
 	h := w.head
 	h.Index, h.Term, h.Conf, h.ClusterID, h.MemberID = m.Index, m.Term, m.Conf, m.ClusterID, m.MemberID
 	h.StoreIndex, h.clock, h.counters = d.Index, d.Clock, d.Counters
-	h.Sequence++
+	h.Sequence, h.Installed = h.Sequence+1, 0
 	return h.put(w.tx)
 }
 

@@ -24,6 +24,7 @@ type Meta struct {
 	MemberID  uint64 // the member the file belongs to
 
 	Sequence   uint64 // commits since the file was made; 0 before the first one
+	Installed  uint64 // Index when the file came from another member; 0 for one that did not, and from the next commit on
 	StoreIndex uint64 // etcd index
 	Nodes      uint64 // nodes of the tree, the fixed directories left out
 	Events     uint64 // events of the history
@@ -92,7 +93,7 @@ func (h *head) append(b []byte) []byte {
 	le := binary.LittleEndian
 	b = le.AppendUint32(b, formatVersion)
 	for _, v := range []uint64{
-		h.Sequence, h.Index, h.Term, h.ClusterID, h.MemberID, h.StoreIndex, uint64(h.clock),
+		h.Sequence, h.Index, h.Term, h.ClusterID, h.MemberID, h.StoreIndex, uint64(h.clock), h.Installed,
 		h.nodes.count, h.nodes.sum, h.long.count, h.long.sum, h.events.count, h.events.sum,
 	} {
 		b = le.AppendUint64(b, v)
@@ -111,7 +112,7 @@ func (v versionError) Error() string {
 
 // parseHead decodes what append encoded; the checksum was found right.
 func parseHead(b []byte) (*head, error) {
-	const fixed = 4 + 13*8 + 4
+	const fixed = 4 + 14*8 + 4
 	le := binary.LittleEndian
 	if len(b) < 4 {
 		return nil, fmt.Errorf("the head record has %d bytes", len(b))
@@ -127,7 +128,7 @@ func parseHead(b []byte) (*head, error) {
 	h := &head{}
 	clock := uint64(0)
 	for i, p := range []*uint64{
-		&h.Sequence, &h.Index, &h.Term, &h.ClusterID, &h.MemberID, &h.StoreIndex, &clock,
+		&h.Sequence, &h.Index, &h.Term, &h.ClusterID, &h.MemberID, &h.StoreIndex, &clock, &h.Installed,
 		&h.nodes.count, &h.nodes.sum, &h.long.count, &h.long.sum, &h.events.count, &h.events.sum,
 	} {
 		*p = le.Uint64(b[4+8*i:])

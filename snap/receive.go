@@ -24,7 +24,7 @@ var (
 
 // Receive reads the stream of another member's Copy into a file beside the
 // checkpoint, checks its length, its sum and then its whole content, makes
-// member its owner and syncs it. Nothing else changes: Install puts the file
+// member its owner, notes that it was received and syncs it. Nothing else changes: Install puts the file
 // into place, the next Receive or Open throws it away. A stream that does not
 // check out is ErrStream or ErrCorrupt, one from the future ErrVersion. Commits
 // go on meanwhile; a second Receive is ErrBusy.
@@ -120,7 +120,7 @@ func (s *Store) own(member uint64) (Meta, error) {
 			if err != nil {
 				return err
 			}
-			h.MemberID = member
+			h.MemberID, h.Installed = member, h.Index
 			m = h.meta()
 			return h.put(tx)
 		})

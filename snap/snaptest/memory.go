@@ -150,7 +150,7 @@ func (m *Memory) Commit(d store.Delta, meta snap.Meta) error {
 		}
 		sequence := c.Meta.Sequence + 1
 		next.Meta = meta
-		next.Meta.Sequence, next.Meta.StoreIndex = sequence, d.Index
+		next.Meta.Sequence, next.Meta.StoreIndex, next.Meta.Installed = sequence, d.Index, 0
 		next.Meta.Nodes, next.Meta.Events = uint64(len(next.Nodes)), uint64(len(next.Events))
 		next.Meta.Conf = bytes.Clone(meta.Conf)
 		*c = next
@@ -183,24 +183,54 @@ func (c *content) add(d store.Delta) {
 	c.Clock, c.Counters = d.Clock, d.Counters.AppendBinary(nil)
 }
 
-// Stream sends the checkpoint in a form Receive understands.
-func (m *Memory) Stream(w io.Writer) (meta snap.Meta, n int64, err error) {
+// Copy is a consistent look at a checkpoint, like a *snap.Copy.
+type Copy struct {
+	meta   snap.Meta
+	stream []byte
+}
+
+// Copy takes the checkpoint as it is now, in a form Receive understands.
+func (m *Memory) Copy() (*Copy, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if !m.loaded {
-		return snap.Meta{}, 0, snap.ErrNotLoaded
+		return nil, snap.ErrNotLoaded
 	}
+	var meta snap.Meta
 	var b bytes.Buffer
-	err = m.keep(func(c *content) error {
+	err := m.keep(func(c *content) error {
 		meta = c.Meta
 		return gob.NewEncoder(&b).Encode(c)
 	})
 	if err != nil {
+		return nil, err
+	}
+	return &Copy{meta, binary.LittleEndian.AppendUint32(b.Bytes(), crc32.ChecksumIEEE(b.Bytes()))}, nil
+}
+
+// Meta says which moment the copy holds.
+func (c *Copy) Meta() snap.Meta { return c.meta }
+
+// Size is the number of bytes that WriteTo writes.
+func (c *Copy) Size() int64 { return int64(len(c.stream)) }
+
+// WriteTo streams the copy.
+func (c *Copy) WriteTo(w io.Writer) (int64, error) {
+	n, err := w.Write(c.stream)
+	return int64(n), err
+}
+
+// Close does nothing: a copy in memory holds nobody up.
+func (c *Copy) Close() error { return nil }
+
+// Stream sends the checkpoint as it is now.
+func (m *Memory) Stream(w io.Writer) (snap.Meta, int64, error) {
+	c, err := m.Copy()
+	if err != nil {
 		return snap.Meta{}, 0, err
 	}
-	sum := crc32.ChecksumIEEE(b.Bytes())
-	size, err := w.Write(binary.LittleEndian.AppendUint32(b.Bytes(), sum))
-	return meta, int64(size), err
+	n, err := c.WriteTo(w)
+	return c.meta, n, err
 }
 
 // Receive takes the stream of another Memory and makes member its owner.
@@ -220,7 +250,7 @@ func (m *Memory) Receive(r io.Reader, member uint64) (snap.Meta, error) {
 	if err := gob.NewDecoder(bytes.NewReader(body)).Decode(&c); err != nil {
 		return snap.Meta{}, fmt.Errorf("%w: %w", snap.ErrCorrupt, err)
 	}
-	c.Meta.MemberID = member
+	c.Meta.MemberID, c.Meta.Installed = member, c.Meta.Index
 	m.received = &c
 	return c.Meta, nil
 }

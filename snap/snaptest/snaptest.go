@@ -316,8 +316,8 @@ func testInstall(t *testing.T, place func(*testing.T) Place) {
 		}
 		installed, m := load(t, to)
 		same(t, installed, st)
-		if m.MemberID != 2 || m.Index != 10+i {
-			t.Fatalf("Load() after Install() = %+v, want index %d of member 2", m, 10+i)
+		if m.MemberID != 2 || m.Index != 10+i || m.Installed != m.Index {
+			t.Fatalf("Load() after Install() = %+v, want index %d of member 2, installed there", m, 10+i)
 		}
 		for range i + 1 { // an odd and an even number of commits
 			Write(installed, rng, 20)
@@ -325,8 +325,11 @@ func testInstall(t *testing.T, place func(*testing.T) Place) {
 		}
 		shut(t, to)
 		to = open(t, p)
-		again, _ := load(t, to)
+		again, m := load(t, to)
 		same(t, again, installed)
+		if m.Installed != 0 {
+			t.Fatalf("Load() after a commit = %+v, want it no longer installed", m)
+		}
 	}
 	shut(t, to)
 }
