@@ -93,6 +93,7 @@ func (s *Server) applyNormal(data []byte, index, term uint64) error {
 	}
 	if decoded.kind == entryAgreement {
 		s.progress.set(index, term)
+		s.reachMark(index)
 		return nil
 	}
 	op, err := decoded.operation()

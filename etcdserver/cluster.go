@@ -151,12 +151,20 @@ func (s *Server) ClusterVersion() string { return s.cluster.Load().Version() }
 
 // Health is nil when a quorum confirms its leader to this member and the member
 // keeps up with it. It waits no longer than a request may.
-func (s *Server) Health(ctx context.Context) error { return s.confirm(ctx) }
+func (s *Server) Health(ctx context.Context) error {
+	if err := s.agreement.refusal(); err != nil {
+		return err
+	}
+	return s.confirm(ctx)
+}
 
 // Ready is nil when the member can serve reads and writes; else the error says
 // what it waits for.
 func (s *Server) Ready() error {
+	refused := s.agreement.refusal()
 	switch {
+	case refused != nil:
+		return refused
 	case s.node.Status().Leader == 0:
 		return errors.New("no leader is known")
 	case s.ClusterVersion() == "":

@@ -44,6 +44,13 @@ func encodeOperation(id uint64, op store.Op) []byte {
 	return op.AppendBinary(buf)
 }
 
+// encodeMark makes an entry at which the members compare their trees.
+func encodeMark() []byte {
+	buf := make([]byte, entryHeader)
+	buf[0] = entryAgreement
+	return buf
+}
+
 // stamp writes the cluster's time into an encoded entry.
 func stamp(data []byte, now int64) {
 	binary.BigEndian.PutUint64(data[entryTime:], uint64(now))

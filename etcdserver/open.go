@@ -44,6 +44,7 @@ func Open(cfg Config) (*Server, error) {
 	s := &Server{
 		cfg: cfg, log: cfg.Logger, started: time.Now(),
 		waiters: newWaiters(), expiry: newExpiry(), checkpoint: newCheckpointer(cfg), space: newSpace(cfg),
+		agreement: newAgreement(cfg.AgreementInterval),
 		announced: make(chan struct{}), stopping: make(chan struct{}), ended: make(chan error, 1),
 		newRole: make(chan struct{}, 1), newConf: make(chan struct{}, 1), changing: make(chan struct{}, 1), decided: make(chan struct{}),
 		returned: newReturned(), refusals: make(chan refusal, refusalsMax),

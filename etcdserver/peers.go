@@ -97,6 +97,10 @@ func (s *Server) Answer(ctx context.Context, _ membership.ID, question string, b
 		return s.answerTransfer(ctx, body)
 	case questionRefused:
 		return nil, s.learnRefusal(body)
+	case questionDigest:
+		return s.answerDigest(body)
+	case questionBucket:
+		return s.answerBucket(body)
 	}
 	return nil, fmt.Errorf("etcdserver: %q is not a question this version knows", question)
 }

@@ -32,6 +32,9 @@ const admissionFactor = 3
 // The error is a *store.Error: a refusal of the store, or RaftInternal when the
 // log gave no answer in time, in which case the write may still happen.
 func (s *Server) Do(ctx context.Context, op store.Op) (Reply, error) {
+	if err := s.agreement.refusal(); err != nil {
+		return Reply{}, err
+	}
 	id, data := s.encode(op)
 	if refused := s.space.admit(admissionFactor * len(data)); refused != nil {
 		return Reply{}, refused
@@ -72,6 +75,9 @@ func (s *Server) propose(ctx context.Context, id uint64, data []byte) (Reply, er
 		case o := <-ch:
 			s.waiters.recycle(ch)
 			observe(s.cfg.Observe.Proposal, time.Since(start))
+			if err := s.agreement.refusal(); err != nil {
+				return Reply{}, err // what the applier made of it cannot be trusted
+			}
 			if o.err != nil {
 				return o.reply, o.err
 			}
@@ -129,6 +135,9 @@ func (s *Server) connected(st raftnode.Status, start time.Time) bool {
 // Get reads the tree of this member, which may lag behind the cluster. The
 // error is a *store.Error.
 func (s *Server) Get(path string) (store.View, Position, error) {
+	if err := s.agreement.refusal(); err != nil {
+		return store.View{}, Position{}, err
+	}
 	pos := s.progress.position()
 	v, err := s.store.Get(path)
 	return v, pos, err
@@ -138,6 +147,9 @@ func (s *Server) Get(path string) (store.View, Position, error) {
 // quorum has confirmed the leader (raft thesis §6.4) and until this member has
 // applied what was committed by then. The error is a *store.Error.
 func (s *Server) QuorumGet(ctx context.Context, path string) (store.View, Position, error) {
+	if err := s.agreement.refusal(); err != nil {
+		return store.View{}, Position{}, err
+	}
 	start := time.Now()
 	if err := s.confirm(ctx); err != nil {
 		return store.View{}, Position{}, s.unanswered(ctx, start)
@@ -162,6 +174,12 @@ func (s *Server) confirm(ctx context.Context) error {
 func (s *Server) Watch(path string, o store.WatchOptions) (*store.Watcher, Position, error) {
 	pos := s.progress.position()
 	w, err := s.store.Watch(path, o)
+	if refused := s.agreement.refusal(); refused != nil { // looked for when it is too late for Interrupt to end the watch
+		if err == nil {
+			w.Close()
+		}
+		return nil, pos, refused
+	}
 	return w, pos, err
 }
 

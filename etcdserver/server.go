@@ -47,6 +47,7 @@ type Server struct {
 	progress   progress
 	expiry     *expiry
 	checkpoint *checkpointer
+	agreement  *agreement
 	space      *space
 	receiving  sync.Mutex        // held while a checkpoint comes in
 	awaited    atomic.Bool       // a received checkpoint waits to be installed
@@ -79,7 +80,7 @@ func (s *Server) Run(ctx context.Context) error {
 	var running sync.WaitGroup
 	for _, run := range []func(context.Context) error{
 		s.node.Run, s.apply, s.checkpoints, s.expire, s.space.run, s.announce, s.negotiate, s.promote,
-		s.retry, s.refuse, s.awaitEnd,
+		s.retry, s.refuse, s.awaitEnd, s.proposeMarks, s.compareTrees,
 	} {
 		running.Go(func() {
 			if err := run(ctx); err != nil {

@@ -56,6 +56,17 @@ func (w *waiters) answer(id uint64, o outcome) {
 	}
 }
 
+// answerAll hands an outcome to all requests that wait.
+func (w *waiters) answerAll(o outcome) {
+	w.mu.Lock()
+	all := w.byID
+	w.byID = make(map[uint64]chan outcome)
+	w.mu.Unlock()
+	for _, ch := range all {
+		ch <- o
+	}
+}
+
 // waits tells whether a request still waits.
 func (w *waiters) waits(id uint64) bool {
 	w.mu.Lock()

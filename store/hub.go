@@ -16,7 +16,7 @@ type hub struct {
 	topics map[string]*topic // by watched path
 	closed bool
 
-	rewinds uint64 // how often the index has gone back: what was read before does not go on
+	breaks uint64 // how often what came before did not lead to what came then
 }
 
 // topic holds the watchers of one path.
@@ -142,6 +142,14 @@ func (h *hub) close() {
 	h.endIf(func(*Watcher) bool { return true })
 }
 
+// interrupt ends all watchers. Those that begin later live.
+func (h *hub) interrupt() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.breaks++
+	h.endIf(func(*Watcher) bool { return true })
+}
+
 // endIf ends the registered watchers that are meant.
 func (h *hub) endIf(meant func(*Watcher) bool) {
 	for _, t := range h.topics {
@@ -176,7 +184,7 @@ func (d *fanOut) to(l *watchList) {
 			}
 			if d.replay && w.full(d.hub.queue) {
 				d.hub.unregister(w)
-				w.fallBehind(d.event.Index(), d.hub.rewinds)
+				w.fallBehind(d.event.Index(), d.hub.breaks)
 			} else if !w.offer(d.shared, d.hub.queue) {
 				d.hub.unregister(w)
 			}

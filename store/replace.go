@@ -39,7 +39,7 @@ func (h *hub) replace(past history) {
 	h.past = past
 	switch {
 	case past.next < seen:
-		h.rewinds++
+		h.breaks++
 		h.endIf(func(w *Watcher) bool { return w.since <= seen })
 	case past.first > seen:
 		h.endIf(func(w *Watcher) bool { return w.since < past.first })

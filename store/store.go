@@ -125,6 +125,10 @@ func (s *Store) NextExpiry() (unixNano int64, ok bool) {
 // go on.
 func (s *Store) Close() { s.hub.close() }
 
+// Interrupt ends all watchers. It is for a member whose data turned out to be
+// wrong; watches that begin later go on as ever.
+func (s *Store) Interrupt() { s.hub.interrupt() }
+
 // missing explains why there is no node at path: a component of it is missing
 // or is a file. The caller keeps writers away.
 func (s *Store) missing(path string) *Error {

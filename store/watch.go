@@ -40,7 +40,7 @@ func (s *Store) Watch(path string, o WatchOptions) (*Watcher, error) {
 	case closed:
 		w.ended = true
 	case past:
-		w.behind, w.rewinds = true, h.rewinds
+		w.behind, w.breaks = true, h.breaks
 	default:
 		h.register(w)
 	}
@@ -80,8 +80,8 @@ type Watcher struct {
 	ended bool // nothing more will be queued
 	waits bool // take has found nothing; the next change is to be told
 
-	behind  bool   // whoever calls Next or Poll reads the history from since on
-	rewinds uint64 // those of the hub when it fell behind
+	behind bool   // whoever calls Next or Poll reads the history from since on
+	breaks uint64 // those of the hub when it fell behind
 }
 
 // Index is the etcd index of the store when the watch began.
@@ -89,7 +89,8 @@ func (w *Watcher) Index() uint64 { return w.index }
 
 // Next waits for the next event. It returns io.EOF when there will be none: the
 // one event is delivered, the queue overflowed, the history went away while it
-// was being read or with a Replace, the store was closed, the watcher was closed.
+// was being read or with a Replace, the store was closed or interrupted, the
+// watcher was closed.
 // What was queued before is delivered first. It returns the error of ctx when that ends first.
 // One goroutine at a time may call Next.
 func (w *Watcher) Next(ctx context.Context) (*Delivery, error) {
@@ -176,9 +177,9 @@ func (w *Watcher) full(limit int) bool {
 
 // fallBehind lets a watcher that has just left its topic read the history from
 // an index on, once it has taken what is queued.
-func (w *Watcher) fallBehind(since, rewinds uint64) {
+func (w *Watcher) fallBehind(since, breaks uint64) {
 	w.mu.Lock()
-	w.behind, w.since, w.rewinds = true, since, rewinds
+	w.behind, w.since, w.breaks = true, since, breaks
 	w.tell()
 	w.mu.Unlock()
 }
@@ -237,7 +238,7 @@ func (w *Watcher) catchUp() (first uint64, ok bool) {
 	limit := min(catchUpEvents, h.queue)
 	for {
 		h.mu.Lock()
-		if h.closed || w.since < h.past.first || w.rewinds != h.rewinds {
+		if h.closed || w.since < h.past.first || w.breaks != h.breaks {
 			first, ok = h.past.first, h.closed
 			h.mu.Unlock()
 			w.end()
