@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"etcd2/membership"
+	"etcd2/peer"
 	"etcd2/store"
 )
 
@@ -100,6 +101,14 @@ func (s *Server) Status() Status {
 
 // StoreStats are the counters of the store.
 func (s *Server) StoreStats() store.Stats { return s.store.Stats() }
+
+// Age bounds how far the tree of this member may lie behind the cluster: it holds
+// all that was committed that long ago. False until the member has heard from a
+// leader and caught up with it.
+func (s *Server) Age() (age time.Duration, known bool) { return s.node.Age() }
+
+// Links describes the connections to the other members.
+func (s *Server) Links() map[membership.ID]peer.Link { return s.peers.Links() }
 
 // SelfStats describes this member.
 func (s *Server) SelfStats() SelfStats {

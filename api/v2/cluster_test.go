@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestEndpoints(t *testing.T) {
@@ -189,6 +190,45 @@ func TestMetrics(t *testing.T) {
 	}
 	if t.Failed() {
 		t.Log(page)
+	}
+}
+
+func TestClusterMetrics(t *testing.T) {
+	leads, learns := newMember(t), newMember(t)
+	leads.age = 1500 * time.Millisecond
+	learns.follows, learns.ageless = true, true
+	tests := []struct {
+		member *member
+		lines  []string
+		lacks  string
+	}{
+		{leads, []string{
+			`etcd_server_voters 2`,
+			`etcd_server_learners 1`,
+			`etcd_server_is_learner 0`,
+			`etcd_server_age_seconds 1.5`,
+			`etcd_peer_connected{peer="2"} 1`,
+			`etcd_peer_connected{peer="c0ffee"} 0`,
+			`etcd_peer_round_trip_seconds{peer="2"} 0.003`,
+			`etcd_peer_clock_difference_seconds{peer="2"} -2`,
+			`etcd_peer_sent_appends_total{peer="2"} 10`,
+			`etcd_peer_sent_append_bytes_total{peer="2"} 1000`,
+			`etcd_peer_received_appends_total{peer="2"} 4`,
+			`etcd_peer_received_append_bytes_total{peer="2"} 44`,
+			`etcd_peer_send_failures_total{peer="2"} 1`,
+		}, "etcd_nothing"},
+		{learns, []string{`etcd_server_is_learner 1`}, "etcd_server_age_seconds"},
+	}
+	for _, tt := range tests {
+		page := "\n" + call(Handler(tt.member, Config{}), "GET", "/metrics", "").Body.String()
+		for _, line := range tt.lines {
+			if !strings.Contains(page, "\n"+line+"\n") {
+				t.Errorf("/metrics lacks %q", line)
+			}
+		}
+		if strings.Contains(page, "\n"+tt.lacks+" ") {
+			t.Errorf("/metrics has %s", tt.lacks)
+		}
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"etcd2/etcdserver"
 	"etcd2/membership"
+	"etcd2/peer"
 	"etcd2/store"
 )
 
@@ -92,6 +93,16 @@ func (m *member) Health(context.Context) error { return m.sick }
 
 func (m *member) Members() []membership.Member { return m.others.list }
 
+func (m *member) Links() map[membership.ID]peer.Link {
+	return map[membership.ID]peer.Link{
+		2: {
+			Active: true, Since: time.Now(), RTT: 3 * time.Millisecond, ClockDifference: -2 * time.Second,
+			Appends: peer.Traffic{Messages: 10, Bytes: 1000}, Received: peer.Traffic{Messages: 4, Bytes: 44}, Success: 9, Fail: 1,
+		},
+		0xc0ffee: {},
+	}
+}
+
 func (m *member) StoreStats() store.Stats { return m.tree.Stats() }
 
 func (m *member) SelfStats() etcdserver.SelfStats {
@@ -121,6 +132,7 @@ func (m *member) LeaderStats() (etcdserver.LeaderStats, bool) {
 func (m *member) Status() etcdserver.Status {
 	return etcdserver.Status{
 		ID: 0xce2a822cea30bfca, Leader: 0xce2a822cea30bfca, Role: "StateLeader",
+		Voters: 2, Learners: 1, Learner: m.follows,
 		Term: 2, Commit: m.position().RaftIndex, Applied: m.position().RaftIndex,
 		HistoryFirst: 1, HistoryLast: m.tree.Index(),
 	}

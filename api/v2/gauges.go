@@ -11,9 +11,10 @@ import (
 // gauges reads the state of a member at the moment of a scrape, so that nothing
 // has to be counted twice while the member works.
 type gauges struct {
-	server Inspector
+	server Server
 	all    []gauge
 	writes *prometheus.Desc
+	age    *prometheus.Desc
 }
 
 // gauge is one figure of the state.
@@ -29,11 +30,13 @@ type figures struct {
 	store.Stats
 }
 
-func newGauges(server Inspector) *gauges {
+func newGauges(server Server) *gauges {
 	g := &gauges{
 		server: server,
 		writes: prometheus.NewDesc("etcd_store_writes_total",
 			"Writes applied to the tree since its beginning, refused ones included.", []string{"action"}, nil),
+		age: prometheus.NewDesc("etcd_server_age_seconds",
+			"How far the tree of this member may lie behind the cluster; missing before it has heard from a leader.", nil, nil),
 	}
 	add := func(kind prometheus.ValueType, name, help string, read func(*figures) float64) {
 		g.all = append(g.all, gauge{prometheus.NewDesc(name, help, nil, nil), kind, read})
@@ -58,6 +61,12 @@ func newGauges(server Inspector) *gauges {
 		func(f *figures) float64 { return oneIf(f.Leader != 0) })
 	add(now, "etcd_server_is_leader", "1 while this member leads.",
 		func(f *figures) float64 { return oneIf(f.Leader != 0 && f.Leader == f.ID) })
+	add(now, "etcd_server_is_learner", "1 while this member has no vote yet.",
+		func(f *figures) float64 { return oneIf(f.Learner) })
+	add(now, "etcd_server_voters", "Members with a vote, as this member knows them.",
+		func(f *figures) float64 { return float64(f.Voters) })
+	add(now, "etcd_server_learners", "Members that wait for their vote.",
+		func(f *figures) float64 { return float64(f.Learners) })
 	add(total, "etcd_server_leader_changes_total", "Changes of the leader seen since the start.",
 		func(f *figures) float64 { return float64(f.LeaderChanges) })
 	add(now, "etcd_server_raft_term", "Raft term of this member.",
@@ -85,6 +94,7 @@ func oneIf(b bool) float64 {
 // Describe implements prometheus.Collector.
 func (g *gauges) Describe(ch chan<- *prometheus.Desc) {
 	ch <- g.writes
+	ch <- g.age
 	for _, one := range g.all {
 		ch <- one.desc
 	}
@@ -95,6 +105,9 @@ func (g *gauges) Collect(ch chan<- prometheus.Metric) {
 	f := &figures{g.server.Status(), g.server.StoreStats()}
 	for _, one := range g.all {
 		ch <- prometheus.MustNewConstMetric(one.desc, one.kind, one.read(f))
+	}
+	if age, known := g.server.Age(); known {
+		ch <- prometheus.MustNewConstMetric(g.age, prometheus.GaugeValue, age.Seconds())
 	}
 	for action, n := range map[store.Action]uint64{
 		store.Set:              f.SetsSuccess + f.SetsFail,

@@ -84,7 +84,6 @@ func Handler(s Server, cfg Config) http.Handler {
 
 		clusterID:   []string{s.ClusterID().String()},
 		quorumReads: cfg.DefaultRead == ReadQuorum,
-		age:         ageOf(s),
 	}
 	h.routes = h.table()
 	return h
@@ -99,7 +98,6 @@ type handler struct {
 
 	clusterID   []string // the X-Etcd-Cluster-Id of every answer; nothing appends to it
 	quorumReads bool     // how reads are served that do not say
-	age         func() (time.Duration, bool)
 }
 
 // route is one endpoint: allow lists its methods as the Allow header shows

@@ -181,6 +181,7 @@ func (h *handler) metricsPage() http.HandlerFunc {
 	registry.MustRegister(
 		h.metrics,
 		newGauges(h.Server),
+		newLinkGauges(h.Server),
 		newExpiries(h.cfg.Certificates),
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),

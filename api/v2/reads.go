@@ -42,7 +42,7 @@ type readNote struct {
 func (h *handler) settle(q *request) readNote {
 	if q.kind == reads {
 		// The age is taken before the tree is read, so what is read is no older.
-		age, known := h.age()
+		age, known := h.Age()
 		here := q.local || !h.quorumReads
 		if q.bounded {
 			here = known && age <= q.maxStale

@@ -6,6 +6,7 @@ import (
 
 	"etcd2/etcdserver"
 	"etcd2/membership"
+	"etcd2/peer"
 	"etcd2/store"
 )
 
@@ -28,26 +29,14 @@ type Keys interface {
 	Get(path string) (store.View, etcdserver.Position, error)
 	// QuorumGet reads what a quorum agrees on. It bounds the wait.
 	QuorumGet(ctx context.Context, path string) (store.View, etcdserver.Position, error)
+	// Age bounds how far the tree of this member may lie behind the cluster. False
+	// before it has heard from a leader.
+	Age() (age time.Duration, known bool)
 	// Watch begins a watch on this member.
 	Watch(path string, o store.WatchOptions) (*store.Watcher, etcdserver.Position, error)
 	// Now is the cluster's time in Unix nanoseconds; TTLs shown by a read count
 	// from here.
 	Now() int64
-}
-
-// Aging is a member that knows how old its tree may be.
-type Aging interface {
-	// Age bounds how far the tree of this member may lie behind the cluster. False
-	// before it has heard from a leader.
-	Age() (age time.Duration, known bool)
-}
-
-// ageOf is the Age of a member, or of one that knows none.
-func ageOf(s Server) func() (time.Duration, bool) {
-	if a, ok := s.(Aging); ok {
-		return a.Age
-	}
-	return func() (time.Duration, bool) { return 0, false }
 }
 
 // Cluster is what the member knows about its cluster.
@@ -88,5 +77,7 @@ type Inspector interface {
 	// LeaderStats is false on every member but the leader.
 	LeaderStats() (etcdserver.LeaderStats, bool)
 	StoreStats() store.Stats
+	// Links are the connections to the other members.
+	Links() map[membership.ID]peer.Link
 	Status() etcdserver.Status
 }
