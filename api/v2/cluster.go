@@ -2,11 +2,20 @@ package v2
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 )
+
+// healthTimeout is the longest that /health waits for the cluster: those who ask
+// in turns do not wait long either.
+const healthTimeout = time.Second
+
+// errUnled is the state of a member that knows no leader.
+var errUnled = errors.New("no leader is known")
 
 // serveMachines lists the client URLs of all members.
 func (h *handler) serveMachines(w http.ResponseWriter, _ *http.Request) {
@@ -30,9 +39,16 @@ func (h *handler) serveVersion(w http.ResponseWriter, _ *http.Request) {
 }
 
 // serveHealth says whether the cluster can carry a write. The two bodies differ
-// in form because clients compare them byte for byte.
+// in form because clients compare them byte for byte. A member without a leader
+// answers at once.
 func (h *handler) serveHealth(w http.ResponseWriter, r *http.Request) {
-	if err := h.Health(context.WithoutCancel(r.Context())); err != nil {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), healthTimeout)
+	defer cancel()
+	err := errUnled
+	if h.Status().Leader != 0 {
+		err = h.Health(ctx)
+	}
+	if err != nil {
 		h.cfg.Logger.Warn("health check failed", "error", err)
 		http.Error(w, `{"health": "false"}`, http.StatusServiceUnavailable)
 		return
@@ -48,7 +64,7 @@ func (h *handler) serveLive(w http.ResponseWriter, _ *http.Request) {
 // serveReady says whether clients should be sent here.
 func (h *handler) serveReady(w http.ResponseWriter, _ *http.Request) {
 	if err := h.Ready(); err != nil {
-		http.Error(w, err.Error(), http.StatusServiceUnavailable)
+		http.Error(w, causeOf(err), http.StatusServiceUnavailable)
 		return
 	}
 	io.WriteString(w, "ok\n")

@@ -7,11 +7,16 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
+
+	"etcd2/store"
 )
 
 func TestEndpoints(t *testing.T) {
 	well := newMember(t)
+	refused := newMember(t)
+	refused.unready = &store.Error{Code: store.RaftInternal, Cause: "the data differs"}
 	bad := newMember(t)
 	bad.sick, bad.unready, bad.follows, bad.version = errNoLeader, errNoLeader, true, ""
 	tests := []struct {
@@ -30,6 +35,7 @@ func TestEndpoints(t *testing.T) {
 		{bad, "/livez", 200, "text/plain; charset=utf-8", "ok\n"},
 		{well, "/readyz", 200, "text/plain; charset=utf-8", "ok\n"},
 		{bad, "/readyz", 503, "text/plain; charset=utf-8", "no leader\n"},
+		{refused, "/readyz", 503, "text/plain; charset=utf-8", "the data differs\n"},
 		{well, "/v2/machines", 200, "text/plain; charset=utf-8", "http://a:2379, http://a:4001, http://b:2379"},
 		{well, "/v2/stats/leader", 200, "application/json",
 			`{"leader":"ce2a822cea30bfca","followers":{"bf9071f4639c75cc":{"latency":{"current":1,"average":1.5,"standardDeviation":0.25,"minimum":1,"maximum":2},"counts":{"fail":3,"success":4}}}}`},
@@ -43,6 +49,24 @@ func TestEndpoints(t *testing.T) {
 			t.Errorf("GET %s = %d %q %q, want %d %q %q", tt.target,
 				w.Code, w.Header().Get("Content-Type"), w.Body, tt.status, tt.contentType, tt.body)
 		}
+	}
+}
+
+// Those who ask many members for their health in turns are not kept waiting.
+func TestHealthAnswersSoon(t *testing.T) {
+	for name, tt := range map[string]struct {
+		unled bool
+		after time.Duration
+	}{"without a leader": {true, 0}, "without a quorum": {false, healthTimeout}} {
+		synctest.Test(t, func(t *testing.T) {
+			m := newMember(t)
+			m.unled, m.unsure = tt.unled, true
+			start := time.Now()
+			w := call(Handler(m, Config{}), "GET", "/health", "")
+			if took := time.Since(start); w.Code != 503 || w.Body.String() != `{"health": "false"}`+"\n" || took != tt.after {
+				t.Errorf("%s: GET /health = %d %q after %v, want 503 after %v", name, w.Code, w.Body, took, tt.after)
+			}
+		})
 	}
 }
 

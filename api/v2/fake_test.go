@@ -23,10 +23,12 @@ type member struct {
 	sick, unready error // answers of Health and Ready
 	refuses       error // answer of Do and QuorumGet when not nil
 	follows       bool  // not the leader
+	unled, unsure bool  // knows no leader; hears no quorum
 	age           time.Duration
 	ageless       bool // has never heard from a leader
 	agreements    int  // calls of QuorumGet
 	others        group
+	agreement     etcdserver.Agreement
 	version       string
 }
 
@@ -89,7 +91,14 @@ func (m *member) ClusterID() membership.ID { return 0x7e27652122e8b2ae }
 func (m *member) ClusterVersion() string   { return m.version }
 func (m *member) Ready() error             { return m.unready }
 
-func (m *member) Health(context.Context) error { return m.sick }
+// Health hangs, as without a quorum, while the member is unsure.
+func (m *member) Health(ctx context.Context) error {
+	if m.unsure {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	return m.sick
+}
 
 func (m *member) Members() []membership.Member { return m.others.list }
 
@@ -102,6 +111,8 @@ func (m *member) Links() map[membership.ID]peer.Link {
 		0xc0ffee: {},
 	}
 }
+
+func (m *member) Agreement() etcdserver.Agreement { return m.agreement }
 
 func (m *member) StoreStats() store.Stats { return m.tree.Stats() }
 
@@ -130,8 +141,12 @@ func (m *member) LeaderStats() (etcdserver.LeaderStats, bool) {
 }
 
 func (m *member) Status() etcdserver.Status {
+	leader := membership.ID(0xce2a822cea30bfca)
+	if m.unled {
+		leader = 0
+	}
 	return etcdserver.Status{
-		ID: 0xce2a822cea30bfca, Leader: 0xce2a822cea30bfca, Role: "StateLeader",
+		ID: 0xce2a822cea30bfca, Leader: leader, Role: "StateLeader",
 		Voters: 2, Learners: 1, Learner: m.follows,
 		Term: 2, Commit: m.position().RaftIndex, Applied: m.position().RaftIndex,
 		HistoryFirst: 1, HistoryLast: m.tree.Index(),

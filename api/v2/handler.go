@@ -109,17 +109,18 @@ type route struct {
 
 func (h *handler) table() map[string]route {
 	routes := map[string]route{
-		"/v2/machines":      {"GET,HEAD", h.serveMachines},
-		"/v2/stats/self":    {"GET", h.serveSelfStats},
-		"/v2/stats/leader":  {"GET", h.serveLeaderStats},
-		"/v2/stats/store":   {"GET", h.serveStoreStats},
-		"/version":          {"GET", h.serveVersion},
-		"/health":           {"GET", h.serveHealth},
-		"/livez":            {"GET,HEAD", h.serveLive},
-		"/readyz":           {"GET,HEAD", h.serveReady},
-		"/metrics":          {"", h.metricsPage()},
-		"/debug/vars":       {"GET", h.serveVars},
-		"/config/local/log": {"PUT", h.serveLogLevel},
+		"/v2/machines":        {"GET,HEAD", h.serveMachines},
+		"/v2/stats/self":      {"GET", h.serveSelfStats},
+		"/v2/stats/leader":    {"GET", h.serveLeaderStats},
+		"/v2/stats/store":     {"GET", h.serveStoreStats},
+		"/v2/stats/agreement": {"GET", h.serveAgreement},
+		"/version":            {"GET", h.serveVersion},
+		"/health":             {"GET", h.serveHealth},
+		"/livez":              {"GET,HEAD", h.serveLive},
+		"/readyz":             {"GET,HEAD", h.serveReady},
+		"/metrics":            {"", h.metricsPage()},
+		"/debug/vars":         {"GET", h.serveVars},
+		"/config/local/log":   {"PUT", h.serveLogLevel},
 	}
 	if h.cfg.Pprof {
 		addPprof(routes)

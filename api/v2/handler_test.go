@@ -113,18 +113,19 @@ func TestErrorsOfTheServer(t *testing.T) {
 func TestMethods(t *testing.T) {
 	h := Handler(newMember(t), Config{})
 	allow := map[string]string{
-		"/v2/keys/foo":      keysAllow,
-		"/v2/keys":          keysAllow,
-		"/v2/machines":      "GET,HEAD",
-		"/v2/stats/self":    "GET",
-		"/v2/stats/leader":  "GET",
-		"/v2/stats/store":   "GET",
-		"/version":          "GET",
-		"/health":           "GET",
-		"/livez":            "GET,HEAD",
-		"/readyz":           "GET,HEAD",
-		"/debug/vars":       "GET",
-		"/config/local/log": "PUT",
+		"/v2/keys/foo":        keysAllow,
+		"/v2/keys":            keysAllow,
+		"/v2/machines":        "GET,HEAD",
+		"/v2/stats/self":      "GET",
+		"/v2/stats/leader":    "GET",
+		"/v2/stats/store":     "GET",
+		"/v2/stats/agreement": "GET",
+		"/version":            "GET",
+		"/health":             "GET",
+		"/livez":              "GET,HEAD",
+		"/readyz":             "GET,HEAD",
+		"/debug/vars":         "GET",
+		"/config/local/log":   "PUT",
 	}
 	for path, list := range allow {
 		for _, method := range []string{"GET", "HEAD", "PUT", "POST", "DELETE", "PATCH", "TRACE", "FOO", "put"} {

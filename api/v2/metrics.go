@@ -182,6 +182,7 @@ func (h *handler) metricsPage() http.HandlerFunc {
 		h.metrics,
 		newGauges(h.Server),
 		newLinkGauges(h.Server),
+		newAgreementGauges(h.Server),
 		newExpiries(h.cfg.Certificates),
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),

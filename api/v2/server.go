@@ -77,6 +77,8 @@ type Inspector interface {
 	// LeaderStats is false on every member but the leader.
 	LeaderStats() (etcdserver.LeaderStats, bool)
 	StoreStats() store.Stats
+	// Agreement tells how the tree of this member compares with those of the others.
+	Agreement() etcdserver.Agreement
 	// Links are the connections to the other members.
 	Links() map[membership.ID]peer.Link
 	Status() etcdserver.Status
