@@ -96,7 +96,7 @@ fuzz: ## every fuzz target for FUZZTIME each
 	done
 
 .PHONY: sim
-sim: ## SEEDS simulated runs of one and three members
+sim: ## SEEDS simulated runs of a cluster
 	SIM_SEEDS=$(SEEDS) $(GO) test -count=1 -timeout 60m ./internal/sim/...
 
 .PHONY: crash

@@ -9,80 +9,68 @@ import (
 	"slices"
 	"testing"
 	"testing/cryptotest"
-	"time"
-
-	"go.etcd.io/raft/v3/raftpb"
-	"google.golang.org/protobuf/proto"
 
 	"etcd2/raftnode"
-	"etcd2/store"
 )
 
-// faults say what goes wrong during a run. Zero is a perfect world.
-type faults struct {
-	Drop        int  // messages lost, in percent
-	Duplicate   int  // messages delivered twice, in percent
-	Reorder     bool // messages overtake each other
-	CrashPer10k int  // crashes of a member, in 10000 steps
-	CutPer10k   int  // links that fail in one direction, or members that lose all links, in 10000 steps
-	SlowPer10k  int  // members whose disk, applier or clock stands still for a while, in 10000 steps
-	DiskPer10k  int  // writes of a log that fail or stop half way, in 10000 steps
-	Power       bool // a crash loses what was not synced
-}
-
-// cluster is a number of machines, the messages between them and a source of
+// cluster is a number of machines, the parcels between them and a source of
 // chance that decides what happens next. Nothing else does: a seed is a story.
 type cluster struct {
-	t       *testing.T
-	seed    uint64
-	rng     *rand.Rand
-	faults  faults
-	members []*machine
-	bag     []*raftpb.Message
-	cut     map[[2]uint64]int // links from, to carry nothing until this step
+	t        *testing.T
+	seed     uint64
+	rng      *rand.Rand
+	faults   faults
+	founders []uint64
+	machines []*machine // all that ever were, by ID
+	bag      []parcel
+	cut      map[[2]uint64]int // links from, to carry nothing until this step
+	viewers  []*viewer
+	changes  []*change
 
-	checkpoints map[uint64]*checkpoint // on their way to other members
-	history     *history
-	hash        hash.Hash64
-	step        int
-	requests    uint64
-	snapshots   int
-	diskFails   bool // a failing disk was asked for, once at least
+	history   *history
+	hash      hash.Hash64
+	step      int
+	diskFails bool // a failing disk was asked for, once at least
+	mended    bool // all faults have ended
+
+	snapshots, forwards, refusals, changesRefused, losses int
 }
 
-// newCluster makes n members that have never run. It takes over the randomness
-// of the process until the end of the test.
-func newCluster(t *testing.T, seed uint64, n int) *cluster {
+// newCluster founds a group of one, three or five members. It takes over the
+// randomness of the process until the end of the test.
+func newCluster(t *testing.T, seed uint64) *cluster {
 	cryptotest.SetGlobalRandom(t, seed)
 	c := &cluster{
-		t:           t,
-		seed:        seed,
-		rng:         rand.New(rand.NewPCG(seed, uint64(n))),
-		cut:         map[[2]uint64]int{},
-		checkpoints: map[uint64]*checkpoint{},
-		hash:        fnv.New64a(),
+		t:    t,
+		seed: seed,
+		rng:  rand.New(rand.NewPCG(seed, 1)),
+		cut:  map[[2]uint64]int{},
+		hash: fnv.New64a(),
 	}
 	c.history = newHistory(c)
-	for id := range uint64(n) {
-		c.members = append(c.members, newMachine(c, id+1))
+	for id := range uint64([]int{1, 3, 3, 3, 5}[c.rng.IntN(5)]) {
+		c.founders = append(c.founders, id+1)
+		c.machines = append(c.machines, newMachine(c, id+1))
 	}
-	for _, m := range c.members {
+	for _, m := range c.machines {
 		c.boot(m)
 	}
+	c.viewers = newViewers(c)
 	return c
 }
 
-// String says how to see the run again.
-func (c *cluster) String() string {
-	return fmt.Sprintf("SIM_SEED=%d, %d members, step %d", c.seed, len(c.members), c.step)
+// fatalf fails the test with the way to see the run again.
+func (c *cluster) fatalf(format string, args ...any) {
+	c.t.Helper()
+	c.t.Fatalf("%v: %s", c, fmt.Sprintf(format, args...))
 }
 
-func (c *cluster) ids() []uint64 {
-	ids := make([]uint64, len(c.members))
-	for i := range ids {
-		ids[i] = uint64(i + 1)
-	}
-	return ids
+// Fatalf makes a cluster a fataler.
+func (c *cluster) Fatalf(format string, args ...any) { c.t.Helper(); c.fatalf(format, args...) }
+
+// String says how to see the run again.
+func (c *cluster) String() string {
+	return fmt.Sprintf("SIM_SEED=%d go test -run '^TestSim$' ./internal/sim: step %d", c.seed, c.step)
 }
 
 // core is the configuration of a member: small limits, so that they are met.
@@ -95,7 +83,7 @@ func (c *cluster) core(id uint64) raftnode.Config {
 
 func (c *cluster) boot(m *machine) {
 	if err := m.start(); err != nil {
-		c.t.Fatalf("%v: member %d does not start: %v", c, m.id, err)
+		c.fatalf("member %d does not start: %v", m.id, err)
 	}
 	m.pump()
 }
@@ -112,13 +100,24 @@ func (c *cluster) trace(kind string, numbers ...uint64) {
 	c.hash.Write(b) // never fails
 }
 
+// present are the machines that run or may be started.
+func (c *cluster) present() []*machine {
+	return slices.DeleteFunc(slices.Clone(c.machines), func(m *machine) bool { return m.gone || m.awaited })
+}
+
+// anyone is one of the present machines.
+func (c *cluster) anyone() *machine {
+	all := c.present()
+	return all[c.rng.IntN(len(all))]
+}
+
 // run lets that many things happen.
 func (c *cluster) run(steps int, f faults) {
 	c.faults = f
 	for range steps {
 		c.step++
 		c.misfortune()
-		m := c.members[c.anyID()-1]
+		m := c.anyone()
 		if !m.up {
 			if c.chance(20_000) {
 				c.trace("boot", m.id)
@@ -135,219 +134,75 @@ func (c *cluster) turn(m *machine) {
 	switch n := c.rng.IntN(100); {
 	case n < 12:
 		if c.step >= m.slowClock {
-			m.core.Tick()
+			m.tick()
 		}
-	case n < 50:
-		for range c.rng.IntN(4) {
+	case n < 48:
+		for range c.rng.IntN(2 + len(c.machines)) {
 			c.deliverOne()
 		}
-	case n < 65:
+	case n < 62:
 		if c.step >= m.slowDisk {
 			m.save()
 		}
-	case n < 80:
+	case n < 76:
 		if c.step >= m.slowApply {
 			m.apply()
 		}
-	case n < 90:
+	case n < 86:
 		c.write(m)
-	case n < 97:
+	case n < 92:
 		c.read(m)
+	case n < 97:
+		c.viewers[c.rng.IntN(len(c.viewers))].turn()
 	default:
 		if c.rng.IntN(3) == 0 {
 			m.checkpoint()
 		}
 	}
+	if m.up && c.chance(c.faults.ChangePer10k*100*len(c.machines)) {
+		c.operate(m) // if it is the one that leads
+	}
+	if m.up && len(m.roster.learners) > 0 && c.rng.IntN(10) == 0 {
+		c.promote(m)
+	}
+	m.flush()
 	m.pump()
-}
-
-func (c *cluster) misfortune() {
-	f := c.faults
-	if c.chance(f.CrashPer10k * 100) {
-		if m := c.members[c.anyID()-1]; m.up {
-			c.trace("crash", m.id)
-			m.crash(f.Power && c.rng.IntN(2) == 0)
-		}
-	}
-	if c.chance(f.DiskPer10k * 100) {
-		if m := c.members[c.anyID()-1]; m.up {
-			c.diskFails = true
-			switch c.rng.IntN(3) {
-			case 0:
-				m.disk.StopAfter(c.rng.IntN(3))
-			case 1:
-				m.disk.FailSync(1)
-			default:
-				m.disk.FailWrite(1)
-			}
-		}
-	}
-	until := c.step + 100 + c.rng.IntN(2000)
-	if c.chance(f.CutPer10k * 100) {
-		if from, to := c.anyID(), c.anyID(); c.rng.IntN(3) > 0 {
-			c.cut[[2]uint64{from, to}] = until
-		} else {
-			c.isolate(from, until)
-		}
-	}
-	if c.chance(f.SlowPer10k * 100) {
-		m := c.members[c.anyID()-1]
-		switch c.rng.IntN(3) {
-		case 0:
-			m.slowDisk = until
-		case 1:
-			m.slowApply = until
-		default:
-			m.slowClock = until
-			if c.rng.IntN(2) == 0 { // does not notice how long it has been alone
-				c.isolate(m.id, until)
-			}
-		}
-	}
-}
-
-func (c *cluster) anyID() uint64 { return uint64(c.rng.IntN(len(c.members)) + 1) }
-
-func (c *cluster) isolate(id uint64, until int) {
-	for _, other := range c.ids() {
-		c.cut[[2]uint64{id, other}], c.cut[[2]uint64{other, id}] = until, until
-	}
-}
-
-// send puts messages in the bag. Those that raft may change on arrival are
-// copied, as a network would.
-func (c *cluster) send(m *machine, ms []*raftpb.Message) {
-	for _, msg := range ms {
-		if len(msg.GetEntries()) == 0 || msg.GetType() == raftpb.MsgReadIndex {
-			msg = proto.CloneOf(msg)
-		}
-		if msg.GetType() == raftpb.MsgSnap {
-			c.attach(m, msg)
-		}
-		c.bag = append(c.bag, msg)
-	}
-}
-
-// attach sends the checkpoint along with the message that announces it.
-func (c *cluster) attach(m *machine, msg *raftpb.Message) {
-	meta := msg.GetSnapshot().GetMetadata()
-	if m.ckpt == nil || m.ckpt.index != meta.GetIndex() || m.ckpt.term != meta.GetTerm() {
-		c.t.Fatalf("%v: member %d announces a snapshot at %d that is not its checkpoint", c, m.id, meta.GetIndex())
-	}
-	c.snapshots++
-	number := uint64(len(c.checkpoints) + 1)
-	c.checkpoints[number] = m.ckpt
-	msg.Snapshot.Data = binary.LittleEndian.AppendUint64(nil, number)
-}
-
-// deliverOne takes a message from the bag; it may arrive once, twice or never.
-func (c *cluster) deliverOne() {
-	if len(c.bag) == 0 {
-		return
-	}
-	i := 0
-	if c.faults.Reorder {
-		i = c.rng.IntN(min(len(c.bag), 20))
-	}
-	msg := c.bag[i]
-	if !c.chance(c.faults.Duplicate * 10_000) {
-		c.bag = slices.Delete(c.bag, i, i+1)
-	} else if len(msg.GetEntries()) == 0 || msg.GetType() == raftpb.MsgReadIndex {
-		c.bag[i] = proto.CloneOf(msg)
-	}
-	lost := c.chance(c.faults.Drop*10_000) || c.step < c.cut[[2]uint64{msg.GetFrom(), msg.GetTo()}]
-	c.deliver(msg, !lost)
-}
-
-func (c *cluster) deliver(msg *raftpb.Message, arrives bool) {
-	from, to := c.members[msg.GetFrom()-1], c.members[msg.GetTo()-1]
-	arrives = arrives && to.up
-	if arrives {
-		c.trace("msg", msg.GetFrom(), msg.GetTo(), uint64(msg.GetType()), msg.GetTerm(), msg.GetIndex(), uint64(len(msg.GetEntries())))
-		_ = to.core.Step(msg) // a refused message is as good as lost
-		to.pump()
-	}
-	if msg.GetType() == raftpb.MsgSnap && from.up {
-		from.core.ReportSnapshot(to.id, arrives)
-		from.pump()
-	}
-}
-
-func keys() []string { return []string{"/1/a", "/1/b", "/1/c"} }
-
-func (c *cluster) write(m *machine) {
-	if !m.core.IsLeader() {
-		return
-	}
-	var batch [][]byte
-	var requests []*request
-	for range 1 + c.rng.IntN(3) {
-		c.requests++
-		q := &request{id: c.requests, key: keys()[c.rng.IntN(3)], write: true}
-		c.history.begin(q)
-		batch = append(batch, encode(q.id, c.op(q)))
-		requests = append(requests, q)
-	}
-	if err := m.core.Propose(batch); err != nil {
-		return
-	}
-	for _, q := range requests {
-		m.writes[q.id] = q
-	}
-}
-
-// op draws what a write does.
-func (c *cluster) op(q *request) store.Op {
-	op := store.Op{Action: store.Set, Path: q.key, Value: fmt.Sprintf("%d-%040d", q.id, q.id), Now: int64(c.step) * int64(time.Second)}
-	switch c.rng.IntN(10) {
-	case 0:
-		op = store.Op{Action: store.Delete, Path: q.key, Now: op.Now}
-	case 1:
-		op.HasTTL, op.TTL = true, time.Duration(c.rng.IntN(500))*time.Second
-	case 2:
-		op = store.Op{Action: store.Expire, Now: op.Now}
-	case 3:
-		op.Action, op.PrevIndex = store.CompareAndSwap, look(c.history.truth, q.key).modified
-		if op.PrevIndex == 0 {
-			op.Action = store.Create
-		}
-	}
-	return op
-}
-
-func (c *cluster) read(m *machine) {
-	q := &request{key: keys()[c.rng.IntN(3)]}
-	round, ok := m.core.ReadIndex()
-	if !ok {
-		return
-	}
-	c.requests++
-	q.id, q.round = c.requests, round
-	c.history.begin(q)
-	m.reads = append(m.reads, q)
 }
 
 // settle mends everything and waits until all members agree and a new write
 // goes through.
 func (c *cluster) settle() {
-	c.faults = faults{}
+	c.faults, c.mended = faults{}, true
 	clear(c.cut)
 	for range 1000 {
-		c.step++
-		for _, m := range c.members {
+		c.step += 10 // clients whose writes were lost give up
+		for _, m := range c.present() {
 			if !m.up {
 				c.boot(m)
 			}
-			m.core.Tick()
+			m.tick()
+			m.flush()
 			m.pump()
 		}
 		c.exhaust()
 		if c.settled() {
-			c.history.end()
 			return
 		}
 	}
-	c.t.Fatalf("%v: no agreement 1000 ticks after all faults have ended", c)
+	c.fatalf("no agreement 1000 ticks after all faults have ended, the log ends at %d with %+v:%s", len(c.history.entries), c.history.roster, c.describe())
+}
+
+// describe tells where each machine stands.
+func (c *cluster) describe() string {
+	text := ""
+	for _, m := range c.machines {
+		text += fmt.Sprintf("\nmember %d: awaited %v, gone %v, up %v", m.id, m.awaited, m.gone, m.up)
+		if m.up {
+			text += fmt.Sprintf(", term %d, leader %d, log up to %d, committed %d, applied %d, %v",
+				m.core.Term(), m.core.Leader(), m.saved.last(), m.core.Commit(), m.applied, m.conf)
+		}
+	}
+	return text
 }
 
 // exhaust lets everything happen that can happen without time passing.
@@ -355,12 +210,12 @@ func (c *cluster) exhaust() {
 	for busy := true; busy; {
 		busy = false
 		for len(c.bag) > 0 {
-			msg := c.bag[0]
+			p := c.bag[0]
 			c.bag = c.bag[1:]
-			c.deliver(msg, true)
+			c.deliver(p, true)
 			busy = true
 		}
-		for _, m := range c.members {
+		for _, m := range c.present() {
 			if m.up && (len(m.appends) > 0 && !m.installing || len(m.applies) > 0) {
 				m.save()
 				m.apply()
@@ -371,10 +226,15 @@ func (c *cluster) exhaust() {
 	}
 }
 
-// settled tells that all members have applied everything and that the leader
-// has taken a write since the faults ended.
+// members are the machines of the group that are not lost.
+func (c *cluster) members() []*machine {
+	return slices.DeleteFunc(c.present(), func(m *machine) bool { return !c.history.roster.knows(m.id) })
+}
+
+// settled tells that all members have applied everything and that a member has
+// taken a write and a read since the faults ended.
 func (c *cluster) settled() bool {
-	for _, m := range c.members {
+	for _, m := range c.members() {
 		if m.up && m.core.IsLeader() {
 			before := len(c.history.acks)
 			c.write(m)
@@ -388,8 +248,8 @@ func (c *cluster) settled() bool {
 			}
 		}
 	}
-	for _, m := range c.members {
-		if !m.up || m.applied != uint64(len(c.history.entries)) || m.core.Leader() == 0 {
+	for _, m := range c.members() {
+		if !m.up || m.applied != uint64(len(c.history.entries)) || m.core.Leader() == 0 || len(m.queue)+len(m.refused) > 0 {
 			return false
 		}
 	}

@@ -3,62 +3,65 @@ package sim_test
 import (
 	"bytes"
 	"hash/fnv"
+	"slices"
 
 	"go.etcd.io/raft/v3/raftpb"
 
 	"etcd2/store"
 )
 
-// request is a client's write or quorum read of one key.
-type request struct {
-	id    uint64
-	key   string
-	write bool
-	floor uint64 // the highest log position that was seen by a client before this began
-
-	round, readIndex uint64 // of a read
-}
-
-// history knows everything that became visible to anybody, and judges it.
+// history knows everything that became visible to anybody, and judges it: the
+// log by itself, the trees by that of a store of its own, and what clients saw by
+// the two and, after the run, by a linearizability checker.
 //
 // Each finished request has a position in the log: a write that of its entry, a
-// read that of the state it saw. Requests are linearizable when a request that
-// begins after another has ended never has a smaller position, and every read
-// sees what the entries up to its position make of its key.
+// read that of the state it saw. A request that begins after another has ended
+// never has a smaller position. That holds across keys, where the checker looks
+// at one key at a time, and fails at the very step.
 type history struct {
 	c       *cluster
 	truth   *store.Store // fed with each entry when it is first applied
 	entries []entry      // entries[i] has index i+1
+	events  []store.Event
 	dumps   map[uint64]uint64
-	highest uint64   // position of the latest among the finished requests
-	acks    []uint64 // positions of the finished writes, in that order
-	ids     map[uint64]uint64
-	reads   int
+	roster  roster // after all entries
+	before  roster // before the last change
+
+	moments  int64      // counts calls and answers
+	requests []*request // by id - 1
+	outcomes map[uint64]outcome
+	highest  uint64   // position of the latest among the finished requests
+	acks     []uint64 // positions of the finished writes, in that order
+	reads    int
 }
 
+// entry is what was applied at one position of the log.
 type entry struct {
-	term, id uint64
-	data     []byte
-	keys     map[string]value // after it, where it differs from before; nil for none
+	term   uint64
+	data   []byte
+	roster roster // after it
 }
 
-// value is what a read sees.
-type value struct {
-	text     string
-	modified uint64
-	exists   bool
+// outcome is what an entry did.
+type outcome struct {
+	position uint64
+	answer   answer
+	expired  map[string]uint64 // by key, the index of the event
 }
 
 func newHistory(c *cluster) *history {
-	return &history{c: c, truth: store.New(storeConfig()), dumps: map[uint64]uint64{}, ids: map[uint64]uint64{}}
+	return &history{
+		c: c, truth: store.New(storeConfig()), dumps: map[uint64]uint64{},
+		outcomes: map[uint64]outcome{},
+	}
 }
 
-func look(s *store.Store, key string) value {
-	node, ok := s.Lookup(key)
-	if !ok {
-		return value{}
+// term is that of the last entry.
+func (h *history) term() uint64 {
+	if len(h.entries) == 0 {
+		return 0
 	}
-	return value{node.Value, node.Modified, true}
+	return h.entries[len(h.entries)-1].term
 }
 
 // commit is called for every entry that a member is about to apply.
@@ -66,42 +69,85 @@ func (h *history) commit(m *machine, e *raftpb.Entry) {
 	i := e.GetIndex() - 1
 	if i < uint64(len(h.entries)) {
 		if got := h.entries[i]; got.term != e.GetTerm() || !bytes.Equal(got.data, e.GetData()) {
-			h.c.t.Fatalf("%v: member %d applies another entry at %d: term %d, was %d", h.c, m.id, e.GetIndex(), e.GetTerm(), got.term)
+			h.c.fatalf("member %d applies another entry at %d: term %d, was %d", m.id, e.GetIndex(), e.GetTerm(), got.term)
 		}
 		return
 	}
 	if i > uint64(len(h.entries)) {
-		h.c.t.Fatalf("%v: member %d applies %d, nobody has applied %d", h.c, m.id, e.GetIndex(), len(h.entries)+1)
+		h.c.fatalf("member %d applies %d, nobody has applied %d", m.id, e.GetIndex(), len(h.entries)+1)
 	}
-	copies := 0
-	for _, other := range h.c.members {
-		if other.holds(e.GetIndex(), e.GetTerm()) {
-			copies++
-		}
+	if !m.holds(e.GetIndex(), e.GetTerm()) || !h.decided(e, h.roster) && !h.decided(e, h.before) {
+		h.c.fatalf("member %d applies %d, which is not durable on a quorum", m.id, e.GetIndex())
 	}
-	if copies <= len(h.c.members)/2 || !m.holds(e.GetIndex(), e.GetTerm()) {
-		h.c.t.Fatalf("%v: member %d applies %d with %d durable copies", h.c, m.id, e.GetIndex(), copies)
+	if e.GetType() == raftpb.EntryConfChange {
+		h.change(e)
+	} else {
+		h.apply(e)
 	}
-	id, op := decode(h.c.t, e)
-	next := entry{term: e.GetTerm(), id: id, data: e.GetData(), keys: map[string]value{}}
-	if id != 0 {
-		if at := h.ids[id]; at != 0 {
-			h.c.t.Fatalf("%v: request %d is applied at %d and again at %d", h.c, id, at, e.GetIndex())
-		}
-		h.ids[id] = e.GetIndex()
-		before := h.truth.Index()
-		_, _ = h.truth.Apply(op)
-		if h.truth.Index() < before {
-			h.c.t.Fatalf("%v: index goes back from %d to %d", h.c, before, h.truth.Index())
-		}
-	}
-	for _, key := range keys() {
-		next.keys[key] = look(h.truth, key)
-	}
-	h.entries = append(h.entries, next)
+	h.entries = append(h.entries, entry{term: e.GetTerm(), data: e.GetData(), roster: h.roster})
 	if e.GetIndex()%dumpEvery == 0 {
 		h.dumps[e.GetIndex()] = sum(h.c, h.truth)
 	}
+}
+
+// decided tells whether a quorum has made an entry durable. A leader counts by
+// the changes that it has applied, of which the last may be missing.
+func (h *history) decided(e *raftpb.Entry, r roster) bool {
+	if e.GetTerm() == 1 {
+		return true // the founding entries, which everybody begins with
+	}
+	copies := 0
+	for _, id := range r.voters {
+		if h.c.machines[id-1].holds(e.GetIndex(), e.GetTerm()) {
+			copies++
+		}
+	}
+	return len(r.voters) > 0 && copies >= r.quorum()
+}
+
+// apply carries out a write.
+func (h *history) apply(e *raftpb.Entry) {
+	id, op := decode(h.c, e)
+	if id == 0 {
+		return
+	}
+	if was, twice := h.outcomes[id]; twice {
+		h.c.fatalf("request %d is applied at %d and again at %d", id, was.position, e.GetIndex())
+	}
+	ev, err := h.truth.Apply(op)
+	o := outcome{position: e.GetIndex(), answer: answerOf(h.truth, ev, err), expired: map[string]uint64{}}
+	for _, run := range h.truth.Cut().Events {
+		for _, ev := range run {
+			h.events = append(h.events, ev)
+			if ev.Index() != uint64(len(h.events)) {
+				h.c.fatalf("entry %d makes event %d after %d events", e.GetIndex(), ev.Index(), len(h.events)-1)
+			}
+			if ev.Action == store.Expire {
+				o.expired[ev.Node.Path] = ev.Index()
+			}
+		}
+	}
+	h.outcomes[id] = o
+}
+
+// change carries out a change of members.
+func (h *history) change(e *raftpb.Entry) {
+	cc := decodeChange(h.c, e)
+	next, ok := h.roster.with(cc, e.GetTerm() == 1)
+	if request := requestOf(cc); request > 0 {
+		ch := h.c.changes[request-1]
+		if ch.applied {
+			h.c.fatalf("change %d is applied again at %d", request, e.GetIndex())
+		}
+		ch.applied, ch.accepted = true, ok
+	}
+	if !ok {
+		return
+	}
+	if cc.GetType() == raftpb.ConfChangeAddLearnerNode {
+		h.c.machines[cc.GetNodeId()-1].awaited = false
+	}
+	h.before, h.roster = h.roster, next
 }
 
 // dumpEvery is the number of entries from one comparison of trees to the next.
@@ -113,56 +159,82 @@ func (h *history) compare(m *machine) {
 		return
 	}
 	if got, want := sum(h.c, m.store), h.dumps[m.applied]; got != want {
-		h.c.t.Fatalf("%v: member %d has another tree at %d", h.c, m.id, m.applied)
+		h.c.fatalf("member %d has another tree at %d", m.id, m.applied)
+	}
+}
+
+// compareConf checks that raft has the members at a member that the log tells of.
+func (h *history) compareConf(m *machine) {
+	if want := h.entries[m.applied-1].roster; !want.is(m.conf) {
+		h.c.fatalf("member %d has configuration %v at %d, want %+v", m.id, m.conf, m.applied, want)
 	}
 }
 
 func sum(c *cluster, s *store.Store) uint64 {
 	h := fnv.New64a()
 	if err := s.Dump(h); err != nil {
-		c.t.Fatalf("%v: dump: %v", c, err)
+		c.fatalf("dump: %v", err)
 	}
 	return h.Sum64()
 }
 
-// begin stamps a request.
-func (h *history) begin(q *request) { q.floor = h.highest }
+// moment is later than all before.
+func (h *history) moment() int64 {
+	h.moments++
+	return h.moments
+}
+
+// begin notes a request.
+func (h *history) begin(op store.Op) *request {
+	q := &request{id: uint64(len(h.requests) + 1), op: op, floor: h.highest, call: h.moment()}
+	h.requests = append(h.requests, q)
+	return q
+}
 
 // finish is the moment at which a client sees the outcome of its request.
 func (h *history) finish(m *machine, q *request, position uint64) {
-	if position < q.floor || q.write && position == q.floor {
-		h.c.t.Fatalf("%v: request %d (%+v) at member %d has position %d, a client had seen %d before it began",
-			h.c, q.id, *q, m.id, position, q.floor)
+	write := q.op.Action != store.Get
+	if position < q.floor || write && position == q.floor {
+		h.c.fatalf("request %d (%+v) at member %d has position %d, a client had seen %d before it began",
+			q.id, *q, m.id, position, q.floor)
 	}
+	q.ret = h.moment()
 	h.highest = max(h.highest, position)
 	h.c.trace("done", m.id, q.id, position)
-	if q.write {
+	if write {
 		h.acks = append(h.acks, position)
-		return
-	}
-	h.reads++
-	if got, want := look(m.store, q.key), h.entries[position-1].keys[q.key]; got != want {
-		h.c.t.Fatalf("%v: member %d reads %s = %+v at %d, want %+v", h.c, m.id, q.key, got, position, want)
+	} else {
+		h.reads++
 	}
 }
 
 // end checks a cluster that has come to rest: nothing acknowledged is missing
-// anywhere, and all trees are equal.
+// anywhere, all trees are equal, and clients saw what one store would have shown.
 func (h *history) end() {
-	for _, m := range h.c.members {
+	for _, m := range h.c.members() {
 		if m.applied != uint64(len(h.entries)) {
-			h.c.t.Fatalf("%v: member %d has applied %d of %d", h.c, m.id, m.applied, len(h.entries))
+			h.c.fatalf("member %d has applied %d of %d", m.id, m.applied, len(h.entries))
 		}
 		if sum(h.c, m.store) != sum(h.c, h.truth) {
-			h.c.t.Fatalf("%v: member %d ends with another tree", h.c, m.id)
+			h.c.fatalf("member %d ends with another tree", m.id)
 		}
 		if m.store.Index() != h.truth.Index() {
-			h.c.t.Fatalf("%v: member %d ends at index %d, want %d", h.c, m.id, m.store.Index(), h.truth.Index())
+			h.c.fatalf("member %d ends at index %d, want %d", m.id, m.store.Index(), h.truth.Index())
+		}
+		if !h.roster.is(m.conf) {
+			h.c.fatalf("member %d ends with configuration %v, want %+v", m.id, m.conf, h.roster)
 		}
 	}
-	for _, at := range h.acks {
-		if at > uint64(len(h.entries)) {
-			h.c.t.Fatalf("%v: acknowledged position %d is gone", h.c, at)
+	for _, q := range h.requests {
+		if _, kept := h.outcomes[q.id]; q.ret > 0 && q.op.Action != store.Get && !kept {
+			h.c.fatalf("request %d was acknowledged and is gone", q.id)
 		}
 	}
+	if i := slices.IndexFunc(h.c.changes, func(ch *change) bool { return ch.answered && !ch.applied }); i >= 0 {
+		h.c.fatalf("change %d was acknowledged and is gone", i+1)
+	}
+	for _, v := range h.c.viewers {
+		v.end()
+	}
+	h.checkLinearizable()
 }

@@ -1,10 +1,9 @@
 package sim_test
 
 import (
-	"encoding/binary"
 	"errors"
-	"fmt"
 	"math/rand/v2"
+	"slices"
 
 	"go.etcd.io/raft/v3/raftpb"
 
@@ -14,8 +13,12 @@ import (
 	"etcd2/wal"
 )
 
-// storeConfig keeps the history short, so that it moves on within a run.
-func storeConfig() store.Config { return store.Config{HistoryEvents: 50} }
+// historyEvents is short, so that the history moves on within a run.
+const historyEvents = 50
+
+func storeConfig() store.Config {
+	return store.Config{HistoryEvents: historyEvents, WatchQueue: 20}
+}
 
 // machine is one member and its disk. The disk and the checkpoint survive a
 // crash, everything else is made anew by start.
@@ -26,8 +29,13 @@ type machine struct {
 	ckpt    *checkpoint // durable; nil before the first
 	saved   *saved      // what the log has promised to keep
 	crashes int
+	life    int // starts so far
+	skew    int // of the clock, in seconds
 
 	slowDisk, slowApply, slowClock int // stand still until this step
+
+	awaited bool // not started before the group has added it
+	gone    bool // removed and stopped for good, or lost with its disk
 
 	up      bool
 	log     *wal.Log
@@ -37,20 +45,19 @@ type machine struct {
 	applied uint64
 	term    uint64 // of the entry at applied
 	conf    *raftpb.ConfState
+	roster  roster
 
 	appends    []raftnode.Append    // for the writer
 	installing bool                 // the writer waits for the applier
 	applies    []raftnode.Committed // for the applier
+	received   []*checkpoint        // announced by appends, in order
 	cutting    *cut                 // a checkpoint that is being written
-	writes     map[uint64]*request  // by id, proposed here
-	reads      []*request           // asked here, in order of their rounds
-}
 
-// saved is what a log must still hold after any crash.
-type saved struct {
-	first      uint64   // index of terms[0]
-	terms      []uint64 // of the entries
-	term, vote uint64
+	queue   []proposal          // for the leader, whoever that is
+	refused []proposal          // by the leader, for the queue again at the next tick
+	writes  map[uint64]*request // by id, waiting here for their outcome
+	reads   []*request          // asked here, in order of their rounds
+	changes map[uint64]*change  // by request, waiting here for their outcome
 }
 
 func newMachine(c *cluster, id uint64) *machine {
@@ -59,6 +66,7 @@ func newMachine(c *cluster, id uint64) *machine {
 		cluster: c,
 		disk:    sim.NewDisk(rand.New(rand.NewPCG(c.seed, id))),
 		saved:   &saved{first: 1},
+		skew:    c.rng.IntN(20),
 	}
 }
 
@@ -66,7 +74,9 @@ func (m *machine) walConfig() wal.Config {
 	return wal.Config{Dir: "/member/wal", FS: m.disk, SegmentBytes: 8 << 10}
 }
 
-// start brings a machine up from its disk.
+// start brings a machine up from its disk. A founder whose log is empty begins
+// with the founding entries; a member that joins has nothing, and learns from the
+// others even who they are.
 func (m *machine) start() error {
 	log, st, err := wal.Open(m.walConfig())
 	if errors.Is(err, wal.ErrNoLog) {
@@ -78,98 +88,33 @@ func (m *machine) start() error {
 	if err := m.saved.check(st, m.ckpt); err != nil {
 		return err
 	}
-	state := raftnode.State{
-		Hard: st.Hard, Entries: st.Entries, PrevIndex: st.PrevIndex, PrevTerm: st.PrevTerm,
-		Conf: &raftpb.ConfState{Voters: m.cluster.ids()},
+	founders, cfg := m.cluster.founders, m.cluster.core(m.id)
+	if len(st.Entries) == 0 && st.PrevIndex == 0 && m.ckpt == nil && slices.Contains(founders, m.id) {
+		cfg.Founding = true
+		st.Entries = founding(founders)
+		st.Hard = &raftpb.HardState{Term: new(uint64(1)), Vote: new(uint64(0)), Commit: new(uint64(len(founders)))}
+		if err := (keeper{log, m.saved}).Save(st.Hard, st.Entries); err != nil {
+			return err
+		}
 	}
-	m.store = store.New(storeConfig())
+	state := raftnode.State{Hard: st.Hard, Entries: st.Entries, PrevIndex: st.PrevIndex, PrevTerm: st.PrevTerm}
+	m.store, m.roster = store.New(storeConfig()), roster{}
 	if m.ckpt != nil {
 		if m.store, err = m.ckpt.load(storeConfig()); err != nil {
 			return err
 		}
+		m.roster = m.ckpt.roster
 		state.Conf, state.Applied, state.AppliedTerm = m.ckpt.conf, m.ckpt.index, m.ckpt.term
 	}
-	m.core, m.writer, err = raftnode.NewCore(m.cluster.core(m.id), state, keeper{log, m.saved})
+	m.core, m.writer, err = raftnode.NewCore(cfg, state, keeper{log, m.saved})
 	if err != nil {
 		return err
 	}
 	m.log, m.up = log, true
+	m.life++
 	m.applied, m.term, m.conf = state.Applied, state.AppliedTerm, state.Conf
-	m.appends, m.installing, m.applies, m.cutting = nil, false, nil, nil
-	m.writes, m.reads = map[uint64]*request{}, nil
-	return nil
-}
-
-// keeper notes what a log has promised.
-type keeper struct {
-	log   *wal.Log
-	saved *saved
-}
-
-// Save is raftnode.Log's.
-func (k keeper) Save(hard *raftpb.HardState, entries []*raftpb.Entry) error {
-	if err := k.log.Save(hard, entries); err != nil {
-		return err
-	}
-	if hard != nil {
-		k.saved.term, k.saved.vote = hard.GetTerm(), hard.GetVote()
-	}
-	if len(entries) > 0 {
-		k.saved.terms = k.saved.terms[:entries[0].GetIndex()-k.saved.first]
-		for _, e := range entries {
-			k.saved.terms = append(k.saved.terms, e.GetTerm())
-		}
-	}
-	return nil
-}
-
-// Restart is raftnode.Log's.
-func (k keeper) Restart(index, term uint64) error {
-	if err := k.log.Restart(index, term); err != nil {
-		return err
-	}
-	k.saved.first, k.saved.terms = index+1, nil
-	return nil
-}
-
-// holds tells whether the log has an entry, or a checkpoint that includes it.
-func (m *machine) holds(index, term uint64) bool {
-	if m.ckpt != nil && index <= m.ckpt.index {
-		return true
-	}
-	i := index - m.saved.first
-	return index >= m.saved.first && i < uint64(len(m.saved.terms)) && m.saved.terms[i] == term
-}
-
-// check compares what was found in a log with what was promised. A save that
-// was under way may have reached the disk as well; then there is more, or other
-// entries of a later term in place of a suffix.
-func (s *saved) check(st wal.State, ckpt *checkpoint) error {
-	if st.Hard.GetTerm() < s.term || st.Hard.GetTerm() == s.term && s.vote != 0 && st.Hard.GetVote() != s.vote {
-		return fmt.Errorf("log has term %d and vote %d, saved were %d and %d", st.Hard.GetTerm(), st.Hard.GetVote(), s.term, s.vote)
-	}
-	found := st.PrevIndex + uint64(len(st.Entries))
-	replaced := false
-	for i, term := range s.terms {
-		index := s.first + uint64(i)
-		switch {
-		case ckpt != nil && index <= ckpt.index:
-			continue
-		case index > found && !replaced:
-			return fmt.Errorf("log ends at %d, saved up to %d", found, s.first+uint64(len(s.terms))-1)
-		case index > found || index <= st.PrevIndex:
-			continue
-		}
-		got := st.Entries[index-st.PrevIndex-1].GetTerm()
-		if got < term {
-			return fmt.Errorf("log has term %d at %d, saved was %d", got, index, term)
-		}
-		replaced = replaced || got > term
-	}
-	*s = saved{first: st.PrevIndex + 1, term: st.Hard.GetTerm(), vote: st.Hard.GetVote()}
-	for _, e := range st.Entries {
-		s.terms = append(s.terms, e.GetTerm())
-	}
+	m.appends, m.installing, m.applies, m.received, m.cutting = nil, false, nil, nil, nil
+	m.queue, m.refused, m.writes, m.reads, m.changes = nil, nil, map[uint64]*request{}, nil, map[uint64]*change{}
 	return nil
 }
 
@@ -183,6 +128,31 @@ func (m *machine) crash(power bool) {
 	} else {
 		m.disk.Kill()
 	}
+}
+
+// shutDown ends the member the way an operator does.
+func (m *machine) shutDown() {
+	if err := m.log.Close(); err != nil {
+		m.fail(err)
+		return
+	}
+	m.up = false
+	m.disk.Kill()
+}
+
+// fail is what a member does when its disk fails it: it stops.
+func (m *machine) fail(err error) {
+	if !m.cluster.diskFails {
+		m.cluster.fatalf("member %d: %v", m.id, err)
+	}
+	m.crash(m.cluster.rng.IntN(2) == 0)
+}
+
+// tick tells the member that time passes.
+func (m *machine) tick() {
+	m.core.Tick()
+	m.queue = append(m.queue, m.refused...)
+	m.refused = nil
 }
 
 // pump carries out what costs no time and queues the rest.
@@ -246,6 +216,9 @@ func (m *machine) apply() {
 	}
 	for _, e := range c.Entries {
 		m.applyEntry(e)
+		if !m.up {
+			return
+		}
 	}
 	m.core.Applied(c)
 	m.finishReads()
@@ -254,16 +227,22 @@ func (m *machine) apply() {
 // install puts a received checkpoint in place of the own one, then lets the
 // writer go on. In between, the power may fail.
 func (m *machine) install(s *raftpb.Snapshot) {
-	ckpt := m.cluster.checkpoints[binary.LittleEndian.Uint64(s.GetData())]
+	at := slices.IndexFunc(m.received, func(r *checkpoint) bool { return r.index == s.GetMetadata().GetIndex() })
+	if at < 0 {
+		m.cluster.fatalf("member %d installs a snapshot at %d that it was not sent", m.id, s.GetMetadata().GetIndex())
+	}
+	ckpt := m.received[at]
+	m.received = m.received[at+1:]
 	if ckpt.index <= m.applied {
-		m.cluster.t.Fatalf("%v: member %d gets a snapshot at %d, has applied %d", m.cluster, m.id, ckpt.index, m.applied)
+		m.cluster.fatalf("member %d gets a snapshot at %d, has applied %d", m.id, ckpt.index, m.applied)
 	}
-	var err error
-	if m.store, err = ckpt.load(storeConfig()); err != nil {
-		m.cluster.t.Fatalf("%v: member %d cannot load a checkpoint: %v", m.cluster, m.id, err)
+	content, err := ckpt.load(storeConfig())
+	if err != nil {
+		m.cluster.fatalf("member %d cannot load a checkpoint: %v", m.id, err)
 	}
+	m.store.Replace(content)
 	m.ckpt, m.cutting = ckpt, nil
-	m.applied, m.term, m.conf = ckpt.index, ckpt.term, ckpt.conf
+	m.applied, m.term, m.conf, m.roster = ckpt.index, ckpt.term, ckpt.conf, ckpt.roster
 	if m.cluster.faults.CrashPer10k > 0 && m.cluster.rng.IntN(5) == 0 {
 		m.crash(true)
 		return
@@ -283,18 +262,44 @@ func (m *machine) install(s *raftpb.Snapshot) {
 
 func (m *machine) applyEntry(e *raftpb.Entry) {
 	if e.GetIndex() != m.applied+1 {
-		m.cluster.t.Fatalf("%v: member %d applies %d after %d", m.cluster, m.id, e.GetIndex(), m.applied)
+		m.cluster.fatalf("member %d applies %d after %d", m.id, e.GetIndex(), m.applied)
 	}
 	m.cluster.history.commit(m, e)
 	m.applied, m.term = e.GetIndex(), e.GetTerm()
-	id, op := decode(m.cluster.t, e)
-	if id != 0 {
-		_, _ = m.store.Apply(op) // a refusal is an outcome like any other
+	if e.GetType() == raftpb.EntryConfChange {
+		m.applyChange(e)
+		return
 	}
+	id, op := decode(m.cluster, e)
+	if id == 0 {
+		return
+	}
+	ev, err := m.store.Apply(op) // a refusal is an outcome like any other
 	m.cluster.history.compare(m)
 	if q := m.writes[id]; q != nil {
 		delete(m.writes, id)
+		q.answer = answerOf(m.store, ev, err)
 		m.cluster.history.finish(m, q, e.GetIndex())
+	}
+}
+
+// applyChange is what a change of members does: raft hears of it unless it is
+// refused. Who has been removed stops once that is safe.
+func (m *machine) applyChange(e *raftpb.Entry) {
+	cc := decodeChange(m.cluster, e)
+	next, ok := m.roster.with(cc, e.GetTerm() == 1)
+	if ok {
+		m.roster = next
+		m.conf = m.core.ApplyConfChange(cc)
+	}
+	m.cluster.history.compareConf(m)
+	if ch := m.changes[requestOf(cc)]; ch != nil {
+		delete(m.changes, ch.request)
+		ch.answered = true
+		m.cluster.trace("change", m.id, ch.request, e.GetIndex())
+	}
+	if slices.Contains(m.roster.removed, m.id) {
+		m.cluster.retire(m)
 	}
 }
 
@@ -303,59 +308,7 @@ func (m *machine) finishReads() {
 	for len(m.reads) > 0 && m.reads[0].readIndex > 0 && m.reads[0].readIndex <= m.applied {
 		q := m.reads[0]
 		m.reads = m.reads[1:]
+		q.answer = look(m.store, q.op.Path)
 		m.cluster.history.finish(m, q, m.applied)
 	}
-}
-
-// checkpoint begins a checkpoint or ends the one begun before.
-func (m *machine) checkpoint() {
-	switch {
-	case m.cutting == nil && m.applied > 0:
-		delta := m.store.Cut()
-		if m.ckpt == nil {
-			delta = m.store.CutFull()
-		}
-		m.cutting = &cut{delta: delta, index: m.applied, term: m.term, conf: m.conf}
-	case m.cutting != nil:
-		if m.ckpt == nil {
-			m.ckpt = &checkpoint{}
-		}
-		m.ckpt = m.ckpt.with(*m.cutting)
-		m.cutting = nil
-		released, err := m.core.Compact(m.ckpt.index, m.ckpt.conf)
-		if err == nil && released > 0 {
-			err = m.log.Release(released)
-		}
-		if err != nil {
-			m.fail(err)
-		}
-	}
-}
-
-// fail is what a member does when its disk fails it: it stops.
-func (m *machine) fail(err error) {
-	if !m.cluster.diskFails {
-		m.cluster.t.Fatalf("%v: member %d: %v", m.cluster, m.id, err)
-	}
-	m.crash(m.cluster.rng.IntN(2) == 0)
-}
-
-func encode(id uint64, op store.Op) []byte {
-	return op.AppendBinary(binary.LittleEndian.AppendUint64(nil, id))
-}
-
-// decode returns id 0 for the empty entry of a new leader.
-func decode(t fataler, e *raftpb.Entry) (id uint64, op store.Op) {
-	if len(e.GetData()) == 0 {
-		return 0, op
-	}
-	op, err := store.ParseOp(e.GetData()[8:])
-	if err != nil {
-		t.Fatalf("entry %d: %v", e.GetIndex(), err)
-	}
-	return binary.LittleEndian.Uint64(e.GetData()), op
-}
-
-type fataler interface {
-	Fatalf(format string, args ...any)
 }

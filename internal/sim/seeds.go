@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"fmt"
 	"iter"
 	"os"
 	"strconv"
@@ -8,8 +9,9 @@ import (
 )
 
 // Seeds yields the seeds a simulation runs with: 1 to n. SIM_SEEDS=count in the
-// environment changes n, and SIM_SEED=number replays one seed alone. A seed is
-// all that a failed run needs to happen again.
+// environment changes n, SIM_SHARD=k/m leaves every m-th of them, beginning with
+// the k-th, and SIM_SEED=number replays one seed alone. A seed is all that a
+// failed run needs to happen again.
 func Seeds(t testing.TB, n int) iter.Seq[uint64] {
 	t.Helper()
 	if one, ok := number(t, "SIM_SEED"); ok {
@@ -19,8 +21,14 @@ func Seeds(t testing.TB, n int) iter.Seq[uint64] {
 	if many, ok := number(t, "SIM_SEEDS"); ok {
 		count = many
 	}
+	first, stride := uint64(1), uint64(1)
+	if text := os.Getenv("SIM_SHARD"); text != "" {
+		if n, err := fmt.Sscanf(text, "%d/%d", &first, &stride); n != 2 || first == 0 || stride < first {
+			t.Fatalf("SIM_SHARD=%s: not a shard such as 1/2: %v", text, err)
+		}
+	}
 	return func(yield func(uint64) bool) {
-		for seed := uint64(1); seed <= count; seed++ {
+		for seed := first; seed <= count; seed += stride {
 			if !yield(seed) {
 				return
 			}

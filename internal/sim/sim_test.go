@@ -1,100 +1,113 @@
 package sim_test
 
 import (
+	"encoding/json"
 	"fmt"
-	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"sync"
 	"testing"
 
 	"etcd2/internal/sim"
 )
 
-// TestSim lets clusters live through bad days, 200 seeds of each size, or 20
-// with -short: a run has one goroutine, so the race detector finds nothing in it
-// and makes it slow. SIM_SEEDS asks for more, SIM_SEED for one alone.
+// TestSim lets clusters live through bad days, 200 seeds, or 20 with -short: a
+// run has one goroutine, so the race detector finds nothing in it and makes it
+// slow. SIM_SEEDS asks for more, SIM_SEED for one alone.
 func TestSim(t *testing.T) {
 	seeds := 200
 	if testing.Short() {
 		seeds = 20
 	}
-	for _, members := range []int{1, 3} {
-		t.Run(fmt.Sprintf("members=%d", members), func(t *testing.T) {
-			total := tally{}
-			for seed := range sim.Seeds(t, seeds) {
-				c := live(t, seed, members)
-				total.add(c)
+	total := tally{}
+	if shards := runtime.GOMAXPROCS(0); shards > 1 && os.Getenv("SIM_SEED") == "" && os.Getenv("SIM_SHARD") == "" {
+		share(t, shards, total)
+	} else {
+		for seed := range sim.Seeds(t, seeds) {
+			total.count(live(t, seed))
+		}
+	}
+	if file := os.Getenv("SIM_TALLY"); file != "" {
+		if err := os.WriteFile(file, []byte(total.String()), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	t.Log(total)
+	total.demand(t)
+}
+
+// share divides the seeds among processes: a run takes over the randomness of its
+// process, so that there cannot be two in one.
+func share(t *testing.T, shards int, total tally) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	args := []string{"-test.run=^TestSim$", fmt.Sprintf("-test.short=%v", testing.Short()), "-test.timeout=0"}
+	var mu sync.Mutex // guards total
+	var all sync.WaitGroup
+	for k := range shards {
+		file := filepath.Join(t.TempDir(), "tally")
+		cmd := exec.CommandContext(t.Context(), self, args...)
+		cmd.Env = append(os.Environ(), fmt.Sprintf("SIM_SHARD=%d/%d", k+1, shards), "SIM_TALLY="+file, "GOMAXPROCS=1", "GOGC=400")
+		all.Go(func() {
+			out, err := cmd.CombinedOutput()
+			if err != nil {
+				t.Errorf("%v\n%s", err, out)
+				return
 			}
-			t.Log(total)
-			total.demand(t, members)
+			mu.Lock()
+			defer mu.Unlock()
+			total.add(readTally(t, file))
 		})
 	}
+	all.Wait()
+}
+
+func readTally(t *testing.T, file string) tally {
+	var part tally
+	text, err := os.ReadFile(file)
+	if err == nil {
+		err = json.Unmarshal(text, &part)
+	}
+	if err != nil {
+		t.Error(err)
+	}
+	return part
 }
 
 // live runs a cluster through the bad days that belong to its seed.
-func live(t *testing.T, seed uint64, members int) *cluster {
+func live(t *testing.T, seed uint64) *cluster {
 	t.Helper()
-	c := newCluster(t, seed, members)
-	c.run(2000+2000*members, badDay(seed))
+	c := newCluster(t, seed)
+	defer func() {
+		if p := recover(); p != nil {
+			t.Errorf("%v: %v", c, p)
+			panic(p)
+		}
+	}()
+	c.run(2000+2000*len(c.founders), badDay(seed))
 	c.settle()
+	if seed%8 == 0 {
+		c.shrink()
+	}
+	c.history.end()
 	return c
-}
-
-// badDay draws a mix of faults: seeds differ in what goes wrong most.
-func badDay(seed uint64) faults {
-	rng := rand.New(rand.NewPCG(seed, 0))
-	return faults{
-		Drop:        rng.IntN(3) * rng.IntN(15),
-		Duplicate:   rng.IntN(2) * rng.IntN(15),
-		Reorder:     rng.IntN(2) == 0,
-		CrashPer10k: rng.IntN(3) * 10,
-		CutPer10k:   rng.IntN(2) * rng.IntN(20),
-		SlowPer10k:  rng.IntN(2) * rng.IntN(20),
-		DiskPer10k:  rng.IntN(2) * 10,
-		Power:       rng.IntN(3) > 0,
-	}
-}
-
-// tally tells whether the seeds met what they were made for.
-type tally struct{ runs, writes, reads, crashes, snapshots, entries int }
-
-func (s *tally) add(c *cluster) {
-	s.runs++
-	s.writes += len(c.history.acks)
-	s.reads += c.history.reads
-	s.entries += len(c.history.entries)
-	s.snapshots += c.snapshots
-	for _, m := range c.members {
-		s.crashes += m.crashes
-	}
-}
-
-func (s tally) String() string {
-	return fmt.Sprintf("%d runs: %d entries, %d acknowledged writes, %d reads, %d crashes, %d snapshots sent",
-		s.runs, s.entries, s.writes, s.reads, s.crashes, s.snapshots)
-}
-
-// demand fails when a full round was too quiet to prove anything.
-func (s tally) demand(t *testing.T, members int) {
-	t.Helper()
-	if s.runs < 100 {
-		return // a replay
-	}
-	if s.writes < 50*s.runs || s.reads < 20*s.runs || s.crashes < s.runs || members > 1 && s.snapshots < s.runs/10 {
-		t.Errorf("too quiet: %v", s)
-	}
 }
 
 // TestSeedIsTheWholeStory runs seeds twice and compares all that happened.
 func TestSeedIsTheWholeStory(t *testing.T) {
-	for _, members := range []int{1, 3} {
-		for seed := range uint64(5) {
-			first := live(t, seed, members).hash.Sum64()
-			second := live(t, seed, members).hash.Sum64()
-			if first != second {
-				t.Errorf("%d members: seed %d gave %x and then %x", members, seed, first, second)
-			}
-			if other := live(t, seed+1000, members).hash.Sum64(); other == first {
-				t.Errorf("%d members: seeds %d and %d gave the same run", members, seed, seed+1000)
-			}
+	for seed := range uint64(10) {
+		first := live(t, seed).hash.Sum64()
+		second := live(t, seed).hash.Sum64()
+		if first != second {
+			t.Errorf("seed %d gave %x and then %x", seed, first, second)
+		}
+		if other := live(t, seed+1000).hash.Sum64(); other == first {
+			t.Errorf("seeds %d and %d gave the same run", seed, seed+1000)
 		}
 	}
 }
