@@ -1,6 +1,7 @@
 package raftnode
 
 import (
+	"strconv"
 	"time"
 
 	"go.etcd.io/raft/v3/raftpb"
@@ -112,10 +113,13 @@ func (l *loop) logLeader(was, now *role) {
 	case now.leads:
 		l.log.Info("became leader", "term", now.term)
 	case now.leader != 0:
-		l.log.Info("new leader", "leader", now.leader, "term", now.term)
+		l.log.Info("new leader", "leader", hex(now.leader), "term", now.term)
 	case was.leads:
 		l.log.Warn("lost leadership", "term", now.term)
 	case was.leader != 0:
-		l.log.Warn("lost leader", "leader", was.leader, "term", now.term)
+		l.log.Warn("lost leader", "leader", hex(was.leader), "term", now.term)
 	}
 }
+
+// hex is an ID the way people know it.
+func hex(id uint64) string { return strconv.FormatUint(id, 16) }
