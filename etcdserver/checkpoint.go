@@ -97,7 +97,7 @@ func newCheckpointer(cfg Config) *checkpointer {
 
 // found is the checkpoint of a start, behind which the log goes up to last.
 func (cp *checkpointer) found(meta snap.Meta, last uint64) {
-	cp.after = max(last, meta.Index)
+	cp.after = last
 	cp.installed(meta)
 }
 

@@ -23,7 +23,7 @@ func (s *Server) forward(leader uint64, data [][]byte) { s.peers.Forward(members
 func (s *Server) Forwarded(ctx context.Context, from membership.ID, writes [][]byte) error {
 	size := 0
 	for _, w := range writes {
-		if e, err := decodeEntry(w); err != nil || e.kind != entryOperation {
+		if _, err := decodeEntry(w); err != nil {
 			return fmt.Errorf("etcdserver: a forwarded write is not one: %w", err)
 		}
 		size += len(w)
@@ -43,7 +43,7 @@ func (s *Server) takeVital(from membership.ID, writes [][]byte, full *store.Erro
 	refused := refusal{to: from, Cause: full.Cause}
 	for _, w := range writes {
 		e, _ := decodeEntry(w) // Forwarded has looked
-		if op, err := e.operation(); err == nil && (op.Action == store.Expire || strings.HasPrefix(op.Path, clusterRoot)) {
+		if e.vital() {
 			vital = append(vital, w)
 		} else {
 			refused.IDs = append(refused.IDs, e.id)
@@ -54,6 +54,15 @@ func (s *Server) takeVital(from membership.ID, writes [][]byte, full *store.Erro
 	default: // the clients' deadlines end their wait
 	}
 	return vital
+}
+
+// vital tells whether an entry is of a member and not of a client.
+func (e entry) vital() bool {
+	if e.kind != entryOperation {
+		return true
+	}
+	op, err := e.operation()
+	return err == nil && (op.Action == store.Expire || strings.HasPrefix(op.Path, clusterRoot))
 }
 
 // refusal tells the member that forwarded some writes why its clients are

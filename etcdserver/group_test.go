@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,6 +18,7 @@ type group struct {
 	t       *testing.T
 	wire    *wire
 	beds    []*bed
+	mu      sync.Mutex // held by the test's own goroutine when it changes members
 	members []*running
 }
 
@@ -51,8 +53,21 @@ func (g *group) launch(i int) *running {
 	g.t.Helper()
 	r := g.beds[i].launch()
 	g.wire.join(r.Server)
-	g.members[i] = r
+	g.put(i, r)
 	return r
+}
+
+func (g *group) put(i int, r *running) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.members[i] = r
+}
+
+// member is for others than the test's own goroutine.
+func (g *group) member(i int) *running {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.members[i]
 }
 
 // startAll starts the members that are down and waits until they are announced.
@@ -73,7 +88,7 @@ func (g *group) end(i int) {
 	g.t.Helper()
 	g.wire.leave(g.members[i].id)
 	g.members[i].end()
-	g.members[i] = nil
+	g.put(i, nil)
 }
 
 // endAll stops everybody. A test ends with it.
@@ -84,10 +99,7 @@ func (g *group) endAll() {
 			g.end(i)
 		}
 	}
-	g.wire.mu.Lock()
-	delay := g.wire.delay
-	g.wire.mu.Unlock()
-	time.Sleep(2 * delay) // what is under way arrives nowhere
+	time.Sleep(time.Minute) // what is under way arrives nowhere
 }
 
 // crash cuts the power of member i: it says no more, and what its log had not
@@ -101,7 +113,7 @@ func (g *group) crash(i int) {
 	r.stop()
 	<-r.done
 	g.beds[i].log.Crash()
-	g.members[i] = nil
+	g.put(i, nil)
 }
 
 // isolate cuts a member off from all others, or lets it back.

@@ -101,6 +101,8 @@ func (s *Server) open() error {
 			s.log.Info("recovered store from checkpoint", "index", meta.Index, "nodes", meta.Nodes)
 		}
 		s.log.Info(fmt.Sprintf("restarting member %s in cluster %s at commit index %d", s.id, s.clusterID, found.Hard.GetCommit()))
+		// Only a leader adds to the entries that a cluster begins with.
+		s.hadLeader.Store(meta.Index > 0 || len(found.Entries) > len(who.Founders))
 	}
 	return s.restore(found, meta, founding)
 }
@@ -292,7 +294,8 @@ func (s *Server) restore(found wal.State, meta snap.Meta, founding bool) error {
 	}
 	s.setConf(conf)
 	s.startTerm = found.Hard.GetTerm()
-	s.checkpoint.found(meta, found.PrevIndex+uint64(len(found.Entries)))
+	last := max(meta.Index, found.PrevIndex+uint64(len(found.Entries)))
+	s.checkpoint.found(meta, last)
 	s.progress.set(meta.Index, meta.Term)
 	s.clock = newClock()
 	s.clock.raise(s.store.Clock())

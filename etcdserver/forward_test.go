@@ -1,0 +1,193 @@
+package etcdserver
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"etcd2/membership"
+	"etcd2/store"
+)
+
+// Writes that a leader sends back are tried again after a tick, as long as their
+// client waits; each enters the log once.
+func TestRefusedWritesAreTriedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGroup(t, 3)
+		defer g.endAll()
+		g.startAll()
+		f := g.members[g.follower()]
+		var refusals atomic.Int32
+		refusals.Store(3)
+		g.wire.onForwarded(func(_, _ membership.ID, _ [][]byte) error {
+			if refusals.Add(-1) >= 0 {
+				return errors.New("busy")
+			}
+			return nil
+		})
+		start := time.Now()
+		if _, err := f.Do(t.Context(), store.Op{Action: store.CreateInOrder, Path: "/1/q", Value: "v"}); err != nil {
+			t.Fatal(err)
+		}
+		if took := time.Since(start); took != 3*f.cfg.Tick {
+			t.Errorf("three refusals cost %v, want three ticks", took)
+		}
+		g.settle()
+		if v, _, err := f.Get("/1/q"); err != nil || count(v) != 1 {
+			t.Errorf("the queue holds %d, %v; want one value", count(v), err)
+		}
+
+		refusals.Store(1 << 30)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := f.try(ctx, "x", ""); err == nil {
+			t.Error("a write was acknowledged that the leader refuses")
+		}
+		time.Sleep(time.Second)
+		refusals.Store(0)
+		time.Sleep(time.Second)
+		if _, ok := f.store.Lookup("/1/x"); ok {
+			t.Error("a write was made after its client had left")
+		}
+	})
+}
+
+func count(v store.View) int {
+	n := 0
+	for range v.All(v.Node.Path) {
+		n++
+	}
+	return n
+}
+
+// A write that comes while nobody leads waits for a leader.
+func TestWriteWaitsForALeader(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGroup(t, 3)
+		defer g.endAll()
+		r := g.launch(0)
+		done := make(chan error, 1)
+		go func() { done <- r.try(context.Background(), "x", "early") }()
+		time.Sleep(3 * time.Second)
+		g.startAll()
+		if err := <-done; err != nil {
+			t.Errorf("a write before there was a leader = %v", err)
+		}
+		g.settle()
+	})
+}
+
+// The disk of a follower counts for its clients, that of the leader for all. The
+// members' own writes go on.
+func TestSpaceOfTheLeader(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGroup(t, 3)
+		defer g.endAll()
+		g.tune(func(c *Config) { c.MinFreeBytes = 1 << 20 })
+		g.startAll()
+		l, f := g.leader(), g.follower()
+		g.beds[l].free.Store(1<<20 - 1)
+		time.Sleep(2 * spacePoll)
+		for _, i := range []int{l, f} {
+			start := time.Now()
+			if got := cause(g.members[i].try(t.Context(), "x", "v")); !strings.Contains(got, "no space") || !strings.Contains(got, g.beds[l].dir) {
+				t.Errorf("a write at member %d = %s, want that the leader's disk is full", i, got)
+			}
+			if took := time.Since(start); took > time.Second {
+				t.Errorf("the refusal took %v", took)
+			}
+		}
+		op := store.Op{Action: store.Set, Path: membership.AttributesPath(g.members[f].id), Value: membership.Attributes(g.beds[f].self)}
+		if _, err := g.members[f].doInternal(t.Context(), op); err != nil {
+			t.Errorf("a follower's own write = %v", err)
+		}
+		g.beds[l].free.Store(1 << 40)
+		g.beds[f].free.Store(1<<20 - 1)
+		time.Sleep(2 * spacePoll)
+		if got := cause(g.members[f].try(t.Context(), "x", "v")); !strings.Contains(got, g.beds[f].dir) {
+			t.Errorf("a write at a follower without room = %s, want a refusal", got)
+		}
+		g.members[l].set("x", "v", 0)
+		g.settle()
+	})
+}
+
+// What is no write does not get into the log, from wherever it comes.
+func TestForwardedRefusesOtherThings(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newBed(t).start()
+		defer r.end()
+		for _, w := range [][]byte{nil, {1, 2}, make([]byte, entryHeader)} {
+			if err := r.Forwarded(t.Context(), 1, [][]byte{w}); err == nil {
+				t.Errorf("Forwarded(%x) = nil", w)
+			}
+		}
+		if _, err := r.Answer(t.Context(), 1, "what", nil); err == nil {
+			t.Error("a question nobody knows was answered")
+		}
+		if _, err := r.Answer(t.Context(), 1, questionRefused, []byte("other")); err == nil {
+			t.Error("a refusal that is none was taken")
+		}
+	})
+}
+
+// A member that had a leader in an earlier run is in the right cluster, whatever a
+// neighbour says before it has one again.
+func TestMismatchAfterARestart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGroup(t, 3)
+		defer g.endAll()
+		g.startAll()
+		for i := range g.members {
+			g.crash(i)
+		}
+		r := g.launch(0)
+		r.Mismatch(5, 0xabc)
+		time.Sleep(time.Second)
+		select {
+		case err := <-r.done:
+			t.Errorf("Run = %v, want it to go on", err)
+		default:
+		}
+	})
+}
+
+// FuzzEntry gives the decoder arbitrary bytes: it refuses or understands them, and
+// what it understands it writes the same way again.
+func FuzzEntry(f *testing.F) {
+	f.Add(encodeOperation(7, store.Op{Action: store.Set, Path: "/1/foo", Value: "bar", HasTTL: true, TTL: time.Second}))
+	f.Add(append([]byte{entryAgreement}, make([]byte, 16)...))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		e, err := decodeEntry(data)
+		if err != nil {
+			if !errors.Is(err, errEntry) {
+				t.Fatalf("decodeEntry = %v, want errEntry", err)
+			}
+			return
+		}
+		if len(e.body)+entryHeader != len(data) || binary.BigEndian.Uint64(data[1:]) != e.id {
+			t.Fatalf("decodeEntry(%x) = %+v", data, e)
+		}
+		if e.kind != entryOperation {
+			return
+		}
+		op, err := e.operation()
+		if err != nil {
+			return
+		}
+		again := encodeOperation(e.id, op)
+		stamp(again, e.now)
+		d, err := decodeEntry(again)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if same, err := d.operation(); err != nil || same != op {
+			t.Fatalf("%+v came back as %+v, %v", op, same, err)
+		}
+	})
+}
