@@ -1,40 +1,246 @@
 package peer
 
 import (
-	"io"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.etcd.io/raft/v3/raftpb"
+
+	"etcd2/membership"
 )
 
-// Link is the connection to one other member.
-type Link struct {
-	Active          bool      // messages get there
-	Since           time.Time // when Active became what it is
-	RTT             time.Duration
-	ClockDifference time.Duration // positive when the other member's clock is ahead
-	Appends         Traffic       // append messages sent
-	Received        Traffic       // append messages received
-	Success, Fail   uint64        // messages sent, and messages lost
+// link is the way to one other member: its URLs, the stream to it and its record.
+type link struct {
+	t     *Transport
+	id    membership.ID
+	queue *queue
+	// again has capacity 1: one wake-up ends the pause between two dials.
+	again chan struct{}
+
+	gone  context.Context // ends when the member is to be reached no longer
+	leave context.CancelFunc
+	guest bool // not named by Set: it told its URLs itself; guarded by Transport.mu
+
+	mu      sync.Mutex // guards the fields below
+	urls    []string
+	pick    int                     // the URL to dial next
+	active  string                  // the URL of the stream, "" without one
+	cut     context.CancelCauseFunc // ends the stream
+	since   time.Time               // of the stream, or of its end
+	noted   time.Time               // when a change of state was logged
+	quiet   bool                    // the end of this stream is not worth a line
+	trip    roundTrips
+
+	sent, received counter
+	fail           atomic.Uint64
+	sending        atomic.Bool // a checkpoint
 }
 
-// Traffic counts messages.
-type Traffic struct {
-	Messages uint64
-	Bytes    uint64
+// counter counts messages and what they weigh.
+type counter struct{ messages, bytes atomic.Uint64 }
+
+func (c *counter) add(messages, bytes int) {
+	c.messages.Add(uint64(messages))
+	c.bytes.Add(uint64(bytes))
 }
 
-// Snapshot is a member's checkpoint on its way to another one.
-type Snapshot interface {
-	io.WriterTo
-	Size() int64             // bytes that WriteTo writes
-	Index() uint64           // raft index of the last entry it holds
-	Term() uint64            // of that entry
-	Conf() *raftpb.ConfState // the members at that entry
-	Close() error
+func newLink(t *Transport, id membership.ID) *link {
+	gone, leave := context.WithCancel(context.Background())
+	return &link{
+		t: t, id: id, gone: gone, leave: leave,
+		queue: newQueue(t.cfg.QueueMessages, t.cfg.QueueBytes),
+		again: make(chan struct{}, 1),
+		since: time.Now(),
+	}
 }
 
-// AskError is the refusal of the member that was asked.
-type AskError struct{ Text string }
+// errMoved ends a stream to a URL that the member has left.
+var errMoved = errors.New("peer: the member has other URLs now")
 
-func (e *AskError) Error() string { return e.Text }
+// setURLs changes where the member is reached. A stream to a URL that is no longer
+// one of them ends, and the new ones are dialled at once.
+func (l *link) setURLs(urls []string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if slices.Equal(l.urls, urls) {
+		return
+	}
+	l.urls, l.pick = slices.Clone(urls), 0
+	if l.active != "" && !slices.Contains(urls, l.active) {
+		l.cut(errMoved)
+	}
+	signal(l.again)
+}
+
+// targets returns the URLs in the order they are to be tried.
+func (l *link) targets() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.urls) == 0 {
+		return nil
+	}
+	pick := l.pick % len(l.urls)
+	return slices.Concat(l.urls[pick:], l.urls[:pick])
+}
+
+// prefer makes a URL the first to be tried, because it works.
+func (l *link) prefer(url string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if i := slices.Index(l.urls, url); i >= 0 {
+		l.pick = i
+	}
+}
+
+// run keeps a stream to the member until ctx ends.
+func (l *link) run(ctx context.Context) {
+	pause := l.t.cfg.RetryMin
+	for ctx.Err() == nil {
+		began := time.Now()
+		conn, url, err := l.dial(ctx)
+		if err == nil {
+			began = time.Now()
+			l.prefer(url)
+			err = l.stream(ctx, conn, url)
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		l.t.judge(l.id, err)
+		if time.Since(began) > l.t.cfg.Silence && conn != nil {
+			pause = l.t.cfg.RetryMin // it was a good one
+		}
+		if errors.Is(err, errMoved) {
+			continue
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-l.again:
+			pause = l.t.cfg.RetryMin
+		case <-time.After(pause):
+			pause = min(2*pause, l.t.cfg.RetryMax)
+		}
+	}
+}
+
+// dial opens a stream to the first URL that lets it. The error is that of the
+// last one.
+func (l *link) dial(ctx context.Context) (conn net.Conn, url string, err error) {
+	urls := l.targets()
+	if len(urls) == 0 {
+		return nil, "", errNoURLs
+	}
+	for _, url := range urls {
+		if conn, err = l.t.openStream(ctx, l.id, url); err == nil {
+			return conn, url, nil
+		}
+		if ctx.Err() != nil {
+			return nil, "", err
+		}
+		l.noteDial(err)
+	}
+	return nil, "", err
+}
+
+var errNoURLs = errors.New("peer: the member has no peer URLs")
+
+// noteDial logs that the member does not answer: at once, and then rarely.
+func (l *link) noteDial(err error) {
+	if l.t.seldom.ok("dial " + l.id.String()) {
+		l.t.log.Error(fmt.Sprintf("failed to dial %s on stream (%v)", l.id, err))
+	}
+}
+
+// stream sends what is queued until the connection ends, and returns why it did.
+func (l *link) stream(ctx context.Context, conn net.Conn, url string) error {
+	ctx, cut := context.WithCancelCause(ctx)
+	defer cut(nil)
+	c := newPatient(conn, l.t.cfg.Silence)
+	defer context.AfterFunc(ctx, c.abort)()
+	if !l.opened(url, cut) {
+		c.abort()
+		return errMoved
+	}
+	w := newWriter(l, c)
+	var reading sync.WaitGroup
+	reading.Go(func() { cut(l.readBack(c, w.began)) })
+	cut(w.run(ctx))
+	c.abort()
+	reading.Wait()
+	err := context.Cause(ctx)
+	l.closed(err)
+	return err
+}
+
+// opened records that there is a stream, or returns false when the member has left
+// this URL meanwhile.
+func (l *link) opened(url string, cut context.CancelCauseFunc) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !slices.Contains(l.urls, url) {
+		return false
+	}
+	now := time.Now()
+	l.active, l.cut, l.since, l.trip = url, cut, now, roundTrips{}
+	// A connection that comes and goes fills no log.
+	l.quiet = !l.noted.IsZero() && now.Sub(l.noted) < flappingPeriod
+	if !l.quiet {
+		l.noted = now
+		l.t.log.Info(fmt.Sprintf("the connection with %s became active", l.id))
+	}
+	l.queue.begin()
+	return true
+}
+
+// flappingPeriod is within which a connection that comes and goes is logged once.
+const flappingPeriod = 10 * time.Second
+
+// closed records the end of the stream.
+func (l *link) closed(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.active, l.cut, l.since = "", nil, time.Now()
+	if !l.quiet {
+		l.t.log.Info(fmt.Sprintf("the connection with %s became inactive", l.id), "reason", err)
+	}
+}
+
+// lost records a message that will not arrive.
+func (l *link) lost(m *raftpb.Message) {
+	if m.GetType() == raftpb.MsgApp {
+		l.fail.Add(1)
+	}
+	l.t.told.unreachable(l.id)
+}
+
+// readBack reads what the other end has to say until the connection ends.
+func (l *link) readBack(c *patient, began time.Time) error {
+	in := newFrames(c)
+	for {
+		f, err := in.next()
+		if err != nil {
+			return fmt.Errorf("read: %w", err)
+		}
+		switch f.kind {
+		case kindPong:
+			err = l.pong(f.payload, began)
+		case kindRefused:
+			var writes [][]byte
+			if writes, err = decodeWrites(f.payload, f.private); err == nil {
+				l.t.told.refuse(writes)
+			}
+		default:
+			err = fmt.Errorf("%w: kind %d on the way back", errFrame, f.kind)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}

@@ -1,0 +1,160 @@
+package peer
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"etcd2/membership"
+)
+
+const (
+	// askBytesMax bounds a question and its answer.
+	askBytesMax = 16 << 20
+	// askWait is how long an answer may take when the context sets no deadline.
+	askWait = time.Minute
+	// statusAnswered is the status of an error that is the answer, so that it
+	// is never taken for one on the way.
+	statusAnswered = http.StatusUnprocessableEntity
+)
+
+// AskError is an error that the asked member gave as its answer.
+type AskError struct{ Text string }
+
+func (e *AskError) Error() string { return e.Text }
+
+// Ask asks another member and waits for its answer. An *AskError is what
+// Receiver.Answer of that member returned. After any other error the question may
+// have arrived or not. Questions are rare: each is a connection of its own.
+func (t *Transport) Ask(ctx context.Context, to membership.ID, question string, body []byte) ([]byte, error) {
+	l := t.link(to)
+	if l == nil {
+		return nil, fmt.Errorf("%w %s", ErrUnknown, to)
+	}
+	c := call{method: http.MethodPost, path: "/raft/ask/" + url.PathEscape(question), header: t.header(to), length: int64(len(body))}
+	c.body = func(w io.Writer) error {
+		_, err := w.Write(body)
+		return err
+	}
+	wait := askWait
+	if deadline, ok := ctx.Deadline(); ok {
+		wait = time.Until(deadline)
+	}
+	var answer []byte
+	err := t.request(ctx, l.targets(), wait, c, func(a *answered) (err error) {
+		answer, err = readAll(a.Body)
+		return err
+	})
+	var r *refusal
+	if errors.As(err, &r) && r.status == statusAnswered {
+		return nil, &AskError{r.text}
+	}
+	t.judge(to, err)
+	return answer, err
+}
+
+// readAll reads the whole of a question or an answer.
+func readAll(r io.Reader) ([]byte, error) {
+	all, err := io.ReadAll(io.LimitReader(r, askBytesMax+1))
+	if err == nil && len(all) > askBytesMax {
+		return nil, fmt.Errorf("peer: more than %d bytes", askBytesMax)
+	}
+	return all, err
+}
+
+// serveAsk answers what other members Ask.
+func (t *Transport) serveAsk(w http.ResponseWriter, r *http.Request) {
+	if !only(w, r, http.MethodPost) || !t.admit(w, r) {
+		return
+	}
+	from, ok := t.sender(w, r.Header.Get(headerFrom))
+	if !ok {
+		return
+	}
+	ctx, done, ok := t.enter(r.Context())
+	if !ok {
+		http.Error(w, "the member is not ready", http.StatusServiceUnavailable)
+		return
+	}
+	defer done()
+	body, err := readAll(t.body(w, r))
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	answer, err := t.member.Answer(ctx, from, strings.TrimPrefix(r.URL.Path, "/raft/ask/"), body)
+	if err != nil {
+		http.Error(w, err.Error(), statusAnswered)
+		return
+	}
+	w.Header().Set("Content-Type", "application/octet-stream")
+	_, _ = w.Write(answer)
+}
+
+// body is the body of a request, whose sender may not be silent for too long.
+func (t *Transport) body(w http.ResponseWriter, r *http.Request) io.Reader {
+	control := http.NewResponseController(w)
+	return readerFunc(func(b []byte) (int, error) {
+		// A connection without deadlines, as in some tests, is read without.
+		_ = control.SetReadDeadline(time.Now().Add(t.cfg.Silence))
+		n, err := r.Body.Read(b)
+		if err != nil {
+			// Behind its request the sender may be silent as long as it likes.
+			_ = control.SetReadDeadline(time.Time{})
+		}
+		return n, err
+	})
+}
+
+type readerFunc func(b []byte) (int, error)
+
+func (f readerFunc) Read(b []byte) (int, error) { return f(b) }
+
+// Version asks a member, at its peer URLs in turn, for the version of its server
+// and of its cluster. A member that does not know the question is of the oldest
+// version. The member need not be one that Set has named.
+func (t *Transport) Version(ctx context.Context, m membership.Member) (server, cluster string, err error) {
+	err = errNoURLs
+	for _, target := range m.PeerURLs {
+		server, cluster, err = t.versionAt(ctx, m.ID, target)
+		if err == nil {
+			return server, cluster, nil
+		}
+		if ctx.Err() != nil {
+			return "", "", err
+		}
+		if t.seldom.ok("reach " + target) {
+			t.log.Warn(fmt.Sprintf("failed to reach the peerURL(%s) of member %s (%v)", target, m.ID, err))
+		}
+	}
+	if t.seldom.ok("version of " + m.ID.String()) {
+		t.log.Warn(fmt.Sprintf("cannot get the version of member %s (%v)", m.ID, err))
+	}
+	return "", "", err
+}
+
+// versionAt asks for the versions at one URL.
+func (t *Transport) versionAt(ctx context.Context, id membership.ID, target string) (server, cluster string, err error) {
+	c := call{method: http.MethodGet, path: "/version", header: t.header(id)}
+	var told struct{ Server, Cluster string }
+	err = t.request(ctx, []string{target}, t.cfg.Silence, c, func(a *answered) error {
+		var versions struct {
+			Server  string `json:"etcdserver"`
+			Cluster string `json:"etcdcluster"`
+		}
+		err := json.NewDecoder(io.LimitReader(a.Body, headBytesMax)).Decode(&versions)
+		told.Server, told.Cluster = versions.Server, versions.Cluster
+		return err
+	})
+	var r *refusal
+	if errors.As(err, &r) && r.status == http.StatusNotFound {
+		return oldVersion, oldVersion, nil
+	}
+	return told.Server, told.Cluster, err
+}

@@ -1,0 +1,129 @@
+package peer
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+
+	"etcd2/membership"
+	"etcd2/version"
+)
+
+// Handler serves the peer port: /members, /version and /raft/probing to everybody,
+// and what members ask of each other below /raft. It answers 503 to members while
+// Run does not run.
+func (t *Transport) Handler() http.Handler {
+	mux := http.NewServeMux()
+	addPages(mux, t.member)
+	mux.HandleFunc("/raft", t.serveForeign)
+	mux.HandleFunc("/raft/stream/", t.serveStream)
+	mux.HandleFunc("/raft/snapshot", t.serveSnapshot)
+	mux.HandleFunc("/raft/ask/", t.serveAsk)
+	return mux
+}
+
+// serveForeign answers the messages of other programs: this cluster's are not sent
+// this way, and theirs would not be understood.
+func (t *Transport) serveForeign(w http.ResponseWriter, r *http.Request) {
+	if !only(w, r, http.MethodPost) || !t.admit(w, r) {
+		return
+	}
+	http.Error(w, "incompatible version", http.StatusPreconditionFailed)
+}
+
+// only lets one method pass and refuses others the way etcd 2.3 does.
+func only(w http.ResponseWriter, r *http.Request, methods ...string) bool {
+	for _, m := range methods {
+		if r.Method == m {
+			return true
+		}
+	}
+	w.Header().Set("Allow", strings.Join(methods, ", "))
+	http.Error(w, "Method Not Allowed", http.StatusMethodNotAllowed)
+	return false
+}
+
+// admit checks that a request is from a member of a compatible version and of this
+// cluster, and meant for this member. It answers itself when it is not.
+func (t *Transport) admit(w http.ResponseWriter, r *http.Request) bool {
+	self, cluster := t.member.ID(), t.member.ClusterID()
+	w.Header().Set(headerCluster, cluster.String())
+	from := r.Header.Get(headerFrom)
+	if complaint := incompatible(r.Header); complaint != "" {
+		if t.seldom.ok("version " + from) {
+			t.log.Error(fmt.Sprintf("request version incompatibility (%s)", complaint))
+		}
+		http.Error(w, "incompatible version", http.StatusPreconditionFailed)
+		return false
+	}
+	if got := r.Header.Get(headerCluster); got != cluster.String() {
+		if t.seldom.ok("cluster " + from) {
+			t.log.Error(fmt.Sprintf("request received was ignored (cluster ID mismatch got %s want %s)", got, cluster), "from", from)
+		}
+		http.Error(w, "cluster ID mismatch", http.StatusPreconditionFailed)
+		return false
+	}
+	if got := r.Header.Get(headerTo); got != "" && got != self.String() {
+		if t.seldom.ok("to " + from) {
+			t.log.Error(fmt.Sprintf("streaming request ignored (ID mismatch got %s want %s)", got, self))
+		}
+		http.Error(w, "to field mismatch", http.StatusPreconditionFailed)
+		return false
+	}
+	return true
+}
+
+// incompatible says why this member cannot work with one of the versions in the
+// header, or "".
+func incompatible(h http.Header) string {
+	from, server := h.Get(headerFrom), orOld(h.Get(headerVersion))
+	if compareVersions(server, minCluster) < 0 {
+		return fmt.Sprintf("remote version is too low: remote[%s]=%s, local=%s", from, server, version.Server)
+	}
+	if least := orOld(h.Get(headerMinCluster)); compareVersions(version.Server, least) < 0 {
+		return fmt.Sprintf("local version is too low: remote[%s]=%s, local=%s", from, server, version.Server)
+	}
+	return ""
+}
+
+// orOld is the version of a server that does not tell it.
+func orOld(v string) string {
+	if v == "" {
+		return oldVersion
+	}
+	return v
+}
+
+// oldVersion is the last version that told nobody its version.
+const oldVersion = "2.0.0"
+
+// compareVersions compares major and minor numbers. What is no version is the
+// lowest.
+func compareVersions(a, b string) int {
+	parse := func(v string) int {
+		var major, minor int
+		if n, _ := fmt.Sscanf(v, "%d.%d", &major, &minor); n < 2 || major < 0 || minor < 0 || minor > 999 {
+			return -1
+		}
+		return 1000*major + minor
+	}
+	return parse(a) - parse(b)
+}
+
+// sender returns who sent an admitted request. It answers itself when that is no
+// ID, or a member that was removed.
+func (t *Transport) sender(w http.ResponseWriter, text string) (membership.ID, bool) {
+	from, err := membership.ParseID(text)
+	switch {
+	case err != nil || from == 0 || from == t.member.ID():
+		http.Error(w, "invalid from", http.StatusNotFound)
+	case t.member.Removed(from):
+		if t.seldom.ok("removed " + from.String()) {
+			t.log.Warn(fmt.Sprintf("rejected the stream from peer %s since it was removed", from))
+		}
+		http.Error(w, "removed member", http.StatusGone)
+	default:
+		return from, true
+	}
+	return 0, false
+}

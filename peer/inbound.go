@@ -1,0 +1,238 @@
+package peer
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+
+	"go.etcd.io/raft/v3/raftpb"
+
+	"etcd2/membership"
+	"etcd2/version"
+)
+
+// guestsMax bounds the members that are reached because they said who they are.
+const guestsMax = 16
+
+// inbound is the receiving end of a stream.
+type inbound struct {
+	t    *Transport
+	from membership.ID
+	link *link // the way back to the sender
+	conn *patient
+	back []byte // what is written back, kept for the next time
+	stop context.CancelFunc
+}
+
+func (in *inbound) close() {
+	in.stop()
+	in.conn.abort()
+}
+
+// serveStream answers the request that opens a stream and then reads the stream.
+func (t *Transport) serveStream(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set(headerVersion, version.Server)
+	if !only(w, r, http.MethodGet) || !t.admit(w, r) {
+		return
+	}
+	path := strings.TrimPrefix(r.URL.Path, "/raft/stream/")
+	if strings.Contains(path, "/") {
+		http.Error(w, "invalid path", http.StatusNotFound)
+		return
+	}
+	from, ok := t.sender(w, path)
+	if !ok {
+		return
+	}
+	if !strings.EqualFold(r.Header.Get("Upgrade"), protocol) {
+		w.Header().Set("Upgrade", protocol)
+		http.Error(w, "the stream needs an upgrade to "+protocol, http.StatusUpgradeRequired)
+		return
+	}
+	ctx, done, ok := t.enter(context.WithoutCancel(r.Context())) // net/http lets go of the connection
+	if !ok {
+		http.Error(w, "the member is not ready", http.StatusServiceUnavailable)
+		return
+	}
+	defer done()
+	l := t.welcome(from, r.Header.Get(headerURLs))
+	if l == nil {
+		if t.seldom.ok("sender " + from.String()) {
+			t.log.Error(fmt.Sprintf("failed to find member %s in cluster %s", from, t.member.ClusterID()))
+		}
+		http.Error(w, "error sender not found", http.StatusNotFound)
+		return
+	}
+	in := &inbound{t: t, from: from, link: l}
+	defer t.leave(in)
+	conn, buffered, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		t.log.Error("stream not opened", "from", from, "error", err)
+		http.Error(w, "no streams here", http.StatusInternalServerError)
+		return
+	}
+	ctx, in.stop = context.WithCancel(ctx)
+	defer in.stop()
+	in.conn = newPatient(behind(conn, buffered.Reader), t.cfg.Silence)
+	defer in.conn.abort()
+	defer context.AfterFunc(ctx, in.conn.abort)()
+	if !t.join(in) {
+		return
+	}
+	err = in.run(ctx)
+	if ctx.Err() == nil && !errors.Is(err, io.EOF) && t.seldom.ok("stream "+from.String()) {
+		t.log.Warn("lost the stream from a member", "from", from, "error", err)
+	}
+}
+
+// behind is the connection with what was read from it already.
+func behind(conn net.Conn, read *bufio.Reader) net.Conn {
+	ahead, _ := read.Peek(read.Buffered())
+	if len(ahead) == 0 {
+		return conn
+	}
+	return &rest{conn, io.MultiReader(bytes.NewReader(bytes.Clone(ahead)), conn)}
+}
+
+// welcome returns the link to a member that opens a stream. One that Set has not
+// named is a guest: it knows itself to be a member, this one does not yet, and it
+// is reached at the URLs it says. Without such URLs there is no way to answer it,
+// and welcome returns nil.
+func (t *Transport) welcome(from membership.ID, urls string) *link {
+	checked, err := membership.CheckURLs(strings.Split(urls, ","))
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if l := t.links[from]; l != nil {
+		return l
+	}
+	guests := 0
+	for _, l := range t.links {
+		if l.guest {
+			guests++
+		}
+	}
+	if err != nil || guests >= guestsMax {
+		return nil
+	}
+	l := newLink(t, from)
+	l.guest = true
+	l.setURLs(checked)
+	t.links[from] = l
+	t.publish()
+	t.start(l)
+	return l
+}
+
+// join makes in the only stream from its member, or returns false when the member
+// was removed meanwhile. Since the member lives, it is dialled at once.
+func (t *Transport) join(in *inbound) bool {
+	t.mu.Lock()
+	current := t.links[in.from] == in.link
+	old := t.inbound[in.from]
+	if current {
+		t.inbound[in.from] = in
+	}
+	t.mu.Unlock()
+	if old != nil && current {
+		old.close()
+	}
+	signal(in.link.again)
+	return current && !t.member.Removed(in.from)
+}
+
+// leave forgets a stream that has ended, and the guest it came from.
+func (t *Transport) leave(in *inbound) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.inbound[in.from] == in {
+		delete(t.inbound, in.from)
+	}
+	if in.link.guest && t.inbound[in.from] == nil && t.links[in.from] == in.link {
+		t.drop(in.link)
+		t.publish()
+	}
+}
+
+// run reads the stream until it ends, and returns why.
+func (in *inbound) run(ctx context.Context) error {
+	answer := "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: " + protocol + "\r\n" +
+		headerCluster + ": " + in.t.member.ClusterID().String() + "\r\n" + headerVersion + ": " + version.Server + "\r\n\r\n"
+	if _, err := in.conn.Write([]byte(answer)); err != nil {
+		return err
+	}
+	stream := newFrames(in.conn)
+	for {
+		f, err := stream.next()
+		if err != nil {
+			return err
+		}
+		switch f.kind {
+		case kindMessage:
+			err = in.step(ctx, f)
+		case kindWrites:
+			err = in.forwarded(ctx, f)
+		case kindPing:
+			err = in.pong(f)
+		default:
+			err = fmt.Errorf("%w: kind %d on a stream", errFrame, f.kind)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+func (in *inbound) step(ctx context.Context, f frame) error {
+	m, err := decodeMessage(f.payload, f.private)
+	if err != nil {
+		return err
+	}
+	if m.GetType() == raftpb.MsgApp {
+		in.link.received.add(1, frameHeader+len(f.payload))
+	}
+	if to := membership.ID(m.GetTo()); to != in.t.member.ID() {
+		return fmt.Errorf("%w: message to %s", errFrame, to)
+	}
+	if err := in.t.member.Step(ctx, m); err != nil {
+		// Raft refuses what makes no sense to it. The stream is sound.
+		in.t.log.Debug("message not taken", "from", in.from, "type", m.GetType(), "error", err)
+		return ctx.Err()
+	}
+	return nil
+}
+
+// forwarded passes writes on and sends them back when they are not taken.
+func (in *inbound) forwarded(ctx context.Context, f frame) error {
+	writes, err := decodeWrites(f.payload, f.private)
+	if err != nil {
+		return err
+	}
+	if err := in.t.member.Forwarded(ctx, in.from, writes); err != nil {
+		in.t.log.Debug("forwarded writes not taken", "from", in.from, "writes", len(writes), "error", err)
+		in.back = endFrame(appendWrites(beginFrame(in.back[:0], kindRefused), writes), 0)
+		return in.writeBack()
+	}
+	return nil
+}
+
+func (in *inbound) pong(f frame) error {
+	if len(f.payload) != 8 {
+		return fmt.Errorf("%w: ping of %d bytes", errFrame, len(f.payload))
+	}
+	in.back = appendPong(in.back[:0], f.payload)
+	return in.writeBack()
+}
+
+func (in *inbound) writeBack() error {
+	_, err := in.conn.Write(in.back)
+	if cap(in.back) > keptBytes {
+		in.back = nil
+	}
+	return err
+}

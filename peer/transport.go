@@ -1,0 +1,245 @@
+package peer
+
+import (
+	"context"
+	"log/slog"
+	"maps"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"go.etcd.io/raft/v3/raftpb"
+
+	"etcd2/membership"
+)
+
+// Transport is the way to the other members and theirs to this one. Its methods
+// may be called by any goroutine, Run once.
+type Transport struct {
+	cfg    Config
+	log    *slog.Logger
+	member Receiver
+	told   *notices
+	seldom *seldom
+	pace   *pacer
+
+	// routes is a copy of links that Send reads without a lock.
+	routes atomic.Pointer[map[membership.ID]*link]
+
+	work sync.WaitGroup // everything that Run waits for
+
+	mu      sync.Mutex // guards the fields below
+	life    context.Context
+	ended   bool
+	links   map[membership.ID]*link
+	inbound map[membership.ID]*inbound
+}
+
+// New makes the transport of a member. Nothing is dialled before Run, and what is
+// sent before is lost.
+func New(cfg Config, member Receiver) *Transport {
+	cfg = cfg.withDefaults()
+	t := &Transport{
+		cfg:     cfg,
+		log:     cfg.Logger,
+		member:  member,
+		told:    newNotices(),
+		seldom:  newSeldom(),
+		pace:    &pacer{rate: cfg.SnapshotBytesPerSecond},
+		links:   map[membership.ID]*link{},
+		inbound: map[membership.ID]*inbound{},
+	}
+	t.publish()
+	return t
+}
+
+// Run keeps the connections to the other members until ctx ends, then closes
+// them and returns nil. The streams that other members have opened are closed too.
+func (t *Transport) Run(ctx context.Context) error {
+	t.mu.Lock()
+	t.life = ctx
+	for _, l := range t.links {
+		t.start(l)
+	}
+	t.mu.Unlock()
+	t.spawn(t.report)
+	t.spawn(t.watch)
+	<-ctx.Done()
+	t.mu.Lock()
+	t.ended = true
+	t.mu.Unlock()
+	t.work.Wait()
+	return nil
+}
+
+// spawn runs f as a part of Run, or returns false when Run does not run.
+func (t *Transport) spawn(f func(ctx context.Context)) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.life == nil || t.ended {
+		return false
+	}
+	life := t.life
+	t.work.Go(func() { f(life) })
+	return true
+}
+
+// enter makes the work of an HTTP request a part of Run: the context ends with
+// either. It returns false when Run does not run. done is to be called at the end.
+func (t *Transport) enter(request context.Context) (ctx context.Context, done func(), ok bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.life == nil || t.ended {
+		return nil, nil, false
+	}
+	t.work.Add(1)
+	ctx, cancel := context.WithCancel(request)
+	stop := context.AfterFunc(t.life, cancel)
+	return ctx, func() {
+		stop()
+		cancel()
+		t.work.Done()
+	}, true
+}
+
+// start lets a link run, if Run does. The caller holds mu.
+func (t *Transport) start(l *link) {
+	if t.life == nil || t.ended {
+		return
+	}
+	ctx, stop := context.WithCancel(t.life)
+	context.AfterFunc(l.gone, stop)
+	t.work.Go(func() {
+		defer stop()
+		l.run(ctx)
+	})
+}
+
+// publish shows the links to Send. The caller holds mu, or is New.
+func (t *Transport) publish() {
+	routes := maps.Clone(t.links)
+	t.routes.Store(&routes)
+}
+
+func (t *Transport) link(id membership.ID) *link {
+	return (*t.routes.Load())[id]
+}
+
+// Set names the members to reach from now on; this member may be among them.
+// Changed URLs take effect at once, and the streams from and to members that are
+// gone are closed. Equal sets change nothing.
+func (t *Transport) Set(members []membership.Member) {
+	self := t.member.ID()
+	removed := t.removedGuests()
+	want := map[membership.ID]bool{}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, m := range members {
+		if m.ID == self {
+			continue
+		}
+		want[m.ID] = true
+		l := t.links[m.ID]
+		if l == nil {
+			l = newLink(t, m.ID)
+			t.links[m.ID] = l
+			l.setURLs(m.PeerURLs)
+			t.start(l)
+		}
+		l.guest = false
+		l.setURLs(m.PeerURLs)
+	}
+	for id, l := range t.links {
+		if !want[id] && (!l.guest || removed[id]) {
+			t.drop(l)
+		}
+	}
+	t.publish()
+}
+
+// removedGuests returns the guests that are known by now not to be members. The
+// member is asked without a lock, since it may hold its own and call Set.
+func (t *Transport) removedGuests() map[membership.ID]bool {
+	removed := map[membership.ID]bool{}
+	t.mu.Lock()
+	for id, l := range t.links {
+		removed[id] = l.guest
+	}
+	t.mu.Unlock()
+	for id, guest := range removed {
+		removed[id] = guest && t.member.Removed(id)
+	}
+	return removed
+}
+
+// drop ends the streams from and to a member. The caller holds mu and publishes.
+func (t *Transport) drop(l *link) {
+	delete(t.links, l.id)
+	l.leave()
+	l.queue.shut()
+	if in := t.inbound[l.id]; in != nil {
+		in.close()
+	}
+}
+
+// Send hands messages to the members they are for. It never blocks: what does not
+// fit into the queue of a member, or finds it unreachable, is lost and reported.
+// Messages of one member arrive in order, except that those without entries
+// overtake appends. A MsgSnap is sent together with a checkpoint that is opened
+// for it. The messages are only read, later too.
+func (t *Transport) Send(ms []*raftpb.Message) {
+	for _, m := range ms {
+		l := t.link(membership.ID(m.GetTo()))
+		switch {
+		case l == nil:
+			// Raft still counts on a member that was just removed, or it counts
+			// already on one that Set is yet to name.
+			t.told.unreachable(membership.ID(m.GetTo()))
+			if m.GetType() == raftpb.MsgSnap {
+				t.told.unsent(membership.ID(m.GetTo()))
+			}
+		case m.GetType() == raftpb.MsgSnap:
+			l.sendSnapshot(m)
+		case !l.queue.push(item{message: m, bytes: messageBytes(m)}):
+			l.lost(m)
+		}
+	}
+}
+
+// Forward sends writes to the member that leads. It never blocks and does not keep
+// the outer slice. What certainly was not taken comes back through
+// Receiver.Refused; of the rest nothing is heard.
+func (t *Transport) Forward(to membership.ID, writes [][]byte) {
+	l := t.link(to)
+	for len(writes) > 0 {
+		n, size := batch(writes)
+		part := slices.Clone(writes[:n])
+		writes = writes[n:]
+		if l == nil || size > frameBytesMax || !l.queue.push(item{writes: part, bytes: size}) {
+			t.told.refuse(part)
+		}
+	}
+}
+
+// report passes on what Send, Forward and the streams have to tell the member:
+// in a goroutine of its own, because the member may be the caller of Send and may
+// be unable to listen.
+func (t *Transport) report(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.told.wake:
+		}
+		news := t.told.take()
+		for id := range news.lost {
+			t.member.ReportUnreachable(id)
+		}
+		for id := range news.snapshots {
+			t.member.ReportSnapshot(id, false)
+		}
+		if len(news.refused) > 0 {
+			t.member.Refused(news.refused)
+		}
+	}
+}
