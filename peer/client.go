@@ -159,7 +159,8 @@ type answered struct {
 func (c call) do(conn *patient, base *url.URL, wait time.Duration) (*answered, error) {
 	sent := c.send(conn, base)
 	if sent != nil {
-		// A refusal may have come before the body was through.
+		// The answer may have come before the body was through: a refusal, or
+		// the other end has no use for the rest.
 		wait = min(wait, time.Second)
 	}
 	conn.awaits(wait)
@@ -171,9 +172,6 @@ func (c call) do(conn *patient, base *url.URL, wait time.Duration) (*answered, e
 	}
 	head.N = math.MaxInt64
 	conn.awaits(conn.silence)
-	if sent != nil && answer.StatusCode < http.StatusMultipleChoices {
-		return nil, sent
-	}
 	return &answered{answer, from}, nil
 }
 
