@@ -41,8 +41,9 @@ func Open(cfg Config) (*Server, error) {
 	if err := checkDir(cfg.Dir); err != nil {
 		return nil, err
 	}
+	now := time.Now()
 	s := &Server{
-		cfg: cfg, log: cfg.Logger, started: time.Now(),
+		cfg: cfg, log: cfg.Logger, started: now, received: meter{at: now}, sent: meter{at: now},
 		waiters: newWaiters(), expiry: newExpiry(), checkpoint: newCheckpointer(cfg), space: newSpace(cfg),
 		agreement: newAgreement(cfg.AgreementInterval),
 		announced: make(chan struct{}), stopping: make(chan struct{}), ended: make(chan error, 1),

@@ -1,6 +1,18 @@
 package etcdserver
 
-import "etcd2/raftnode"
+import (
+	"time"
+
+	"etcd2/membership"
+	"etcd2/raftnode"
+)
+
+// leadership is the time of one leader.
+type leadership struct {
+	id    membership.ID
+	term  uint64
+	since time.Time // when this member came to know it
+}
 
 // takeRole is told by the loop who leads, before anything is proposed under it.
 func (s *Server) takeRole(r raftnode.Role) {
@@ -11,6 +23,9 @@ func (s *Server) takeRole(r raftnode.Role) {
 	}
 	if r.Leader != 0 {
 		s.hadLeader.Store(true)
+		if was, id := s.lastLeader.Load(), membership.ID(r.Leader); was == nil || was.id != id || was.term != r.Term {
+			s.lastLeader.Store(&leadership{id, r.Term, time.Now()})
+		}
 	}
 	if was := s.leads.Swap(r.Leads); was != r.Leads {
 		s.expiry.takeOver(r.Leads)

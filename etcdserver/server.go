@@ -59,8 +59,11 @@ type Server struct {
 	hints      []founder    // whom to reach until the log has told; of Open and then of the applier
 
 	leads         atomic.Bool
-	hadLeader     atomic.Bool   // a leader was known once, in this run
-	leaderChanges atomic.Uint64 // since the start
+	hadLeader     atomic.Bool                // a leader was known once, in this run or before
+	lastLeader    atomic.Pointer[leadership] // the last one known in this run; nil before the first
+	leaderChanges atomic.Uint64              // since the start
+	received      meter
+	sent          meter
 
 	newRole   chan struct{} // capacity 1: this member has begun to lead, or ceased; a wake-up is a wake-up
 	newConf   chan struct{} // capacity 1: there are other voters or learners; a wake-up is a wake-up

@@ -32,47 +32,6 @@ type Status struct {
 	LogBytes      int64  // size of the write-ahead log
 }
 
-// SelfStats is what /v2/stats/self shows.
-type SelfStats struct {
-	Name        string
-	ID          membership.ID
-	State       string // "StateLeader" or "StateFollower"
-	Start       time.Time
-	Leader      membership.ID // the last known one during an election
-	LeaderSince time.Time
-	Received    Traffic // append messages from the leader
-	Sent        Traffic // append messages to followers
-}
-
-// Traffic counts messages and their recent rates.
-type Traffic struct {
-	Messages       uint64
-	PerSecond      float64 // messages; 0 after a quiet second
-	BytesPerSecond float64
-}
-
-// LeaderStats is what /v2/stats/leader shows.
-type LeaderStats struct {
-	Leader    membership.ID
-	Followers map[membership.ID]FollowerStats
-}
-
-// FollowerStats is the leader's experience with one follower.
-type FollowerStats struct {
-	Latency Latency
-	Fail    uint64 // messages that did not arrive
-	Success uint64
-}
-
-// Latency is a summary of round-trip times in milliseconds.
-type Latency struct {
-	Current           float64
-	Average           float64
-	StandardDeviation float64
-	Minimum           float64
-	Maximum           float64
-}
-
 // Status does not wait for the log or the disk.
 func (s *Server) Status() Status {
 	st := s.node.Status()
@@ -109,20 +68,3 @@ func (s *Server) Age() (age time.Duration, known bool) { return s.node.Age() }
 
 // Links describes the connections to the other members.
 func (s *Server) Links() map[membership.ID]peer.Link { return s.peers.Links() }
-
-// SelfStats describes this member.
-func (s *Server) SelfStats() SelfStats {
-	st := s.node.Status()
-	return SelfStats{
-		Name: s.cfg.Name, ID: s.id, State: st.Role, Start: s.started,
-		Leader: membership.ID(st.Leader), LeaderSince: st.LeaderSince,
-	}
-}
-
-// LeaderStats describes the followers; false unless this member leads.
-func (s *Server) LeaderStats() (LeaderStats, bool) {
-	if !s.leading() {
-		return LeaderStats{}, false
-	}
-	return LeaderStats{Leader: s.id, Followers: map[membership.ID]FollowerStats{}}, true
-}

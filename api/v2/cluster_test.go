@@ -78,6 +78,11 @@ func TestSelfStats(t *testing.T) {
 	if !want.MatchString(got) {
 		t.Errorf("GET /v2/stats/self = %s, want %s", got, want)
 	}
+	m := newMember(t)
+	m.unled = true
+	if got := call(Handler(m, Config{}), "GET", "/v2/stats/self", "").Body.String(); !strings.Contains(got, `"leaderInfo":{"leader":"","uptime":`) {
+		t.Errorf("GET /v2/stats/self before the first leader = %s", got)
+	}
 }
 
 func TestVars(t *testing.T) {

@@ -118,9 +118,13 @@ func (m *member) StoreStats() store.Stats { return m.tree.Stats() }
 
 func (m *member) SelfStats() etcdserver.SelfStats {
 	start := time.Date(2026, 11, 20, 21, 0, 0, 500, time.FixedZone("", 3600))
+	leader := membership.ID(0xbf9071f4639c75cc)
+	if m.unled {
+		leader = 0
+	}
 	return etcdserver.SelfStats{
 		Name: "n1", ID: 0xce2a822cea30bfca, State: "StateFollower", Start: start,
-		Leader: 0xbf9071f4639c75cc, LeaderSince: start,
+		Leader: leader, LeaderSince: start,
 		Received: etcdserver.Traffic{Messages: 7, PerSecond: 1.5, BytesPerSecond: 100},
 	}
 }

@@ -55,13 +55,17 @@ type countsJSON struct {
 
 func (h *handler) serveSelfStats(w http.ResponseWriter, _ *http.Request) {
 	s := h.SelfStats()
+	leader := "" // before the first
+	if s.Leader != 0 {
+		leader = s.Leader.String()
+	}
 	sendJSON(w, selfJSON{
 		Name:      s.Name,
 		ID:        s.ID.String(),
 		State:     s.State,
 		StartTime: s.Start.UTC(),
 		LeaderInfo: leaderInfoJSON{
-			Leader:    s.Leader.String(),
+			Leader:    leader,
 			Uptime:    time.Since(s.LeaderSince).String(),
 			StartTime: s.LeaderSince.UTC(),
 		},
