@@ -17,15 +17,15 @@ func (n *Node) Propose(ctx context.Context, data []byte) error {
 	return n.inbox.putProposal(ctx, data, n.cfg.MaxQueued, n.cfg.MaxQueuedBytes)
 }
 
-// ProposeAsLeader adds entries to the log, all or none, if this member leads. It
-// waits only for its turn. After an error nothing was added nor will be. Errors
-// are ErrNotLeader, ErrBusy, ErrStopped and that of ctx. The caller does not touch
-// data before it returns.
+// ProposeAsLeader has entries proposed, all or none, if this member leads, and
+// waits only until the loop has taken them; from then on they are as if queued by
+// Propose. After an error nothing was taken nor will be. Errors are ErrNotLeader,
+// ErrBusy, ErrStopped and that of ctx. The data are copied.
 func (n *Node) ProposeAsLeader(ctx context.Context, data [][]byte) error {
 	if len(data) == 0 {
 		return nil
 	}
-	b := &batch{data: data, done: make(chan struct{})}
+	b := &batch{data: cloneAll(data), done: make(chan struct{})}
 	if !n.inbox.putBatch(b) {
 		return ErrStopped
 	}
@@ -39,6 +39,17 @@ func (n *Node) ProposeAsLeader(ctx context.Context, data [][]byte) error {
 		<-b.done // its turn has come
 		return b.err
 	}
+}
+
+func cloneAll(data [][]byte) [][]byte {
+	slab := make([]byte, 0, size(data))
+	clones := make([][]byte, len(data))
+	for i, d := range data {
+		from := len(slab)
+		slab = append(slab, d...)
+		clones[i] = slab[from:len(slab):len(slab)]
+	}
+	return clones
 }
 
 // ProposeConfChange adds a configuration change to the log and returns; the

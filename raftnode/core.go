@@ -33,6 +33,7 @@ type Core struct {
 	uncommitted        uint64 // bytes proposed in this leadership and not applied yet
 	reads              rounds
 	responses          []*raftpb.Message // for other members, due with the next Work
+	last               uint64            // index of the last entry that Work gave to be saved
 	taken              uint64            // index of the newest snapshot that Work gave out
 	installing         bool              // that snapshot is not Saved yet
 	changed            bool              // conf is newer than the last Applied
@@ -155,12 +156,8 @@ func (c *Core) Propose(data [][]byte) error {
 	if c.role != raft.StateLeader {
 		return ErrNotLeader
 	}
-	var size uint64
-	for _, d := range data {
-		size += uint64(len(d))
-	}
-	// Raft has the same limit; asking first keeps its warning out of the log.
-	if c.uncommitted > 0 && c.uncommitted+size > c.cfg.MaxUncommittedBytes {
+	bytes := size(data)
+	if !c.hasRoom(bytes) {
 		return ErrBusy
 	}
 	entries := make([]raftpb.Entry, len(data))
@@ -172,8 +169,20 @@ func (c *Core) Propose(data [][]byte) error {
 	if err := c.rn.Step(m); err != nil {
 		return ErrBusy // leadership is being handed over
 	}
-	c.uncommitted += size
+	c.uncommitted += bytes
 	return nil
+}
+
+// hasRoom tells whether so many bytes can be proposed. Raft has the same limit;
+// asking first keeps its warning out of the log.
+func (c *Core) hasRoom(bytes uint64) bool {
+	return c.uncommitted == 0 || c.uncommitted+bytes <= c.cfg.MaxUncommittedBytes
+}
+
+// Accepts tells whether this member, as the leader, would take a proposal of so
+// many bytes now: it has room and does not hand its leadership over.
+func (c *Core) Accepts(bytes uint64) bool {
+	return c.hasRoom(bytes) && c.rn.BasicStatus().LeadTransferee == raft.None
 }
 
 // ProposeConfChange adds a configuration change to the log. Errors are
@@ -336,6 +345,9 @@ func (c *Core) appendWork(m *raftpb.Message) *Append {
 		a.Hard = &raftpb.HardState{Term: m.Term, Vote: m.Vote, Commit: m.Commit}
 		c.term, c.vote, c.commit = m.GetTerm(), m.GetVote(), m.GetCommit()
 	}
+	if n := len(a.Entries); n > 0 {
+		c.last = a.Entries[n-1].GetIndex()
+	}
 	if a.Snapshot != nil {
 		c.taken, c.installing = a.Snapshot.GetMetadata().GetIndex(), true
 	}
@@ -367,6 +379,10 @@ func (c *Core) Term() uint64 { return c.term }
 
 // Commit is the highest index known to be committed.
 func (c *Core) Commit() uint64 { return c.commit }
+
+// Pending tells whether an entry that Work gave to be saved is not known to be
+// committed yet.
+func (c *Core) Pending() bool { return c.last > c.commit }
 
 // Leader is the member that leads as far as this one knows; 0 when none does.
 func (c *Core) Leader() uint64 { return c.lead }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -63,14 +64,24 @@ func BenchmarkGroup(b *testing.B) {
 		for _, clients := range []int{1, 256} {
 			for _, where := range []string{"leader", "everywhere"} {
 				b.Run(fmt.Sprintf("sync=%v/clients=%d/at=%s", latency, clients, where), func(b *testing.B) {
-					benchmarkGroup(b, latency, clients, where == "leader")
+					benchmarkGroup(b, latency, 0, clients, where == "leader")
 				})
 			}
 		}
 	}
 }
 
-func benchmarkGroup(b *testing.B, latency time.Duration, clients int, atLeader bool) {
+// BenchmarkGroupSpread is BenchmarkGroup with clients that think for some time
+// between two writes, so that writes come one by one.
+func BenchmarkGroupSpread(b *testing.B) {
+	for _, where := range []string{"leader", "everywhere"} {
+		b.Run("at="+where, func(b *testing.B) {
+			benchmarkGroup(b, time.Millisecond, 10*time.Millisecond, 256, where == "leader")
+		})
+	}
+}
+
+func benchmarkGroup(b *testing.B, latency, think time.Duration, clients int, atLeader bool) {
 	ctx, stop := context.WithCancel(b.Context())
 	var running sync.WaitGroup
 	nodes := make([]*Node, 3)
@@ -129,7 +140,7 @@ func benchmarkGroup(b *testing.B, latency time.Duration, clients int, atLeader b
 		time.Sleep(10 * time.Millisecond)
 	}
 	leader := int(nodes[0].Status().Leader - 1)
-	var left atomic.Int64
+	var left, waited atomic.Int64
 	left.Store(int64(b.N))
 	b.ReportAllocs()
 	b.ResetTimer()
@@ -142,6 +153,7 @@ func benchmarkGroup(b *testing.B, latency time.Duration, clients int, atLeader b
 		}
 		proposing.Go(func() {
 			for left.Add(-1) >= 0 {
+				began := time.Now()
 				data := make([]byte, 128)
 				binary.LittleEndian.PutUint32(data, uint32(i))
 				data[4] = byte(at)
@@ -150,11 +162,16 @@ func benchmarkGroup(b *testing.B, latency time.Duration, clients int, atLeader b
 					return
 				}
 				<-replies[i]
+				waited.Add(int64(time.Since(began)))
+				if think > 0 {
+					time.Sleep(rand.N(2 * think))
+				}
 			}
 		})
 	}
 	proposing.Wait()
 	b.ReportMetric(float64(cpuTime()-cpu)/float64(b.N), "cpu-ns/op")
+	b.ReportMetric(float64(waited.Load())/float64(b.N)/1000, "µs/write")
 	var messages int64
 	for _, l := range links {
 		for _, p := range l {

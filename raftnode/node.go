@@ -111,11 +111,9 @@ func (n *Node) stop(l *loop) {
 // loop is what Run's goroutine owns besides the Core.
 type loop struct {
 	*Node
-	queue   *queue // to the writer
-	turn    taken
-	held    [][]byte    // proposals that wait for a leader or for room in the log
-	spare   [][]byte    // for the next takeProposals
-	joined  [][]byte    // held and batches, of one turn; reused
+	queue *queue // to the writer
+	turn  taken
+	proposals
 	backlog []Committed // for the applier
 	asked   []asked
 	outbox  outbox
@@ -132,6 +130,8 @@ type asked struct {
 func (l *loop) run(ctx context.Context) error {
 	tick := time.NewTicker(l.cfg.Tick)
 	defer tick.Stop()
+	l.pause = time.NewTimer(0)
+	defer l.pause.Stop()
 	for {
 		before := l.core.Taken()
 		err := l.work()
@@ -155,6 +155,7 @@ func (l *loop) run(ctx context.Context) error {
 			// this, 256 clients got batches of 3 and cost three times as much, alone as
 			// in a group.
 			runtime.Gosched()
+		case <-l.pause.C: // proposals have gathered
 		case out <- next:
 			l.popBacklog()
 		}
@@ -197,68 +198,6 @@ func (l *loop) step(m *raftpb.Message, now time.Time) error {
 	}
 	l.hearing.note(m, now)
 	return nil
-}
-
-// maxBatchBytes bounds the proposals of one turn, so that one write of the log
-// stays short beside a disk's latency.
-const maxBatchBytes = 8 << 20
-
-// propose gives the Core all proposals of one turn as one, so that they share
-// messages, a write of the log and acknowledgements. Those that were queued go to
-// the leader when another member leads; without a leader, or with a full log,
-// they wait.
-func (l *loop) propose() {
-	if !l.core.IsLeader() {
-		l.answerBatches(ErrNotLeader)
-		if leader := l.core.Leader(); leader != 0 && l.cfg.Forward != nil && l.takeProposals() {
-			l.cfg.Forward(leader, l.held)
-			l.letGo()
-		}
-		return
-	}
-	l.takeProposals()
-	all := l.held
-	if len(l.turn.batches) > 0 {
-		all = append(l.joined[:0], l.held...)
-		for _, b := range l.turn.batches {
-			all = append(all, b.data...)
-		}
-		l.joined = all
-	}
-	if len(all) == 0 {
-		return
-	}
-	if l.cfg.Stamp != nil {
-		l.cfg.Stamp(all)
-	}
-	err := l.core.Propose(all)
-	clear(l.joined)
-	l.answerBatches(err)
-	if err == nil {
-		l.letGo()
-	} // else the next turn tries again
-}
-
-// takeProposals fills held from the inbox; false when there are none.
-func (l *loop) takeProposals() bool {
-	if len(l.held) == 0 && l.turn.proposals {
-		l.held, l.spare = l.inbox.takeProposals(maxBatchBytes, l.spare), nil
-		l.turn.proposals = false
-	}
-	return len(l.held) > 0
-}
-
-func (l *loop) letGo() {
-	clear(l.held)
-	l.spare, l.held = l.held, nil
-}
-
-func (l *loop) answerBatches(err error) {
-	for _, b := range l.turn.batches {
-		b.answer(err)
-	}
-	clear(l.turn.batches)
-	l.turn.batches = l.turn.batches[:0]
 }
 
 // tellArrivals answers for the snapshots of the turn that was worked off. Raft
