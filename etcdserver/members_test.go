@@ -579,6 +579,7 @@ func TestTransferLeader(t *testing.T) {
 			t.Errorf("Leader = %v, %v", got, ok)
 		}
 		n := g.add(l)
+		g.settle() // the third member has heard of it
 		if err := third.TransferLeader(t.Context(), g.beds[n].self.ID); !errors.Is(err, ErrLearner) {
 			t.Errorf("TransferLeader to a learner = %v, want ErrLearner", err)
 		}
