@@ -235,8 +235,9 @@ func TestStopDuringBootstrap(t *testing.T) {
 			}
 			r := b.start()
 			defer r.end()
-			if got := r.set("foo", "bar", 0).Index; got != 4 {
-				t.Errorf("the first key has index %d, want 4", got)
+			// One more where the stop was noticed after the member had published itself.
+			if got := r.set("foo", "bar", 0).Index; got != 4 && got != 5 {
+				t.Errorf("the first key has index %d, want 4 or 5", got)
 			}
 		})
 	}

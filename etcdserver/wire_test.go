@@ -229,9 +229,9 @@ func (e *end) Forward(to membership.ID, writes [][]byte) {
 		e.self.Refused(writes)
 		return
 	}
-	l, delay, ok := e.way(e.self.id, to, true)
+	l, delay, ok := e.way(e.self.id, to, false)
 	if !ok {
-		return // nobody knows what became of them
+		return // nobody knows what became of them; a connection that holds loses nothing
 	}
 	e.wire.mu.Lock()
 	ask := e.onForward
@@ -253,7 +253,7 @@ func (e *end) Forward(to membership.ID, writes [][]byte) {
 		if err == nil {
 			return
 		}
-		if back, delay, ok := e.way(to, e.self.id, true); ok {
+		if back, delay, ok := e.way(to, e.self.id, false); ok {
 			back.put(func() { time.Sleep(delay); e.self.Refused(writes) })
 		}
 	})
