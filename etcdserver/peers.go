@@ -33,6 +33,11 @@ type Peers interface {
 	Links() map[membership.ID]peer.Link
 }
 
+var (
+	_ Peers         = (*peer.Transport)(nil)
+	_ peer.Receiver = (*Server)(nil)
+)
+
 // errNobody is the answer of a network that has nobody in it.
 var errNobody = errors.New("etcdserver: this member has no way to others")
 
