@@ -16,7 +16,7 @@ const electionMax = 50 * time.Second
 var (
 	errManyMethods = errors.New(`multiple discovery or bootstrap flags are set. Choose one of "initial-cluster", "discovery" or "discovery-srv"`)
 	errAdvertise   = errors.New("-advertise-client-urls is required when -listen-client-urls is set explicitly")
-	errPeers       = errors.New("-peers and -peers-file join a running cluster, but this build runs clusters of one member")
+	errPeers       = errors.New("-peers and -peers-file join a running cluster in a way this build lacks: add the member first, then start it with -initial-cluster and -initial-cluster-state existing")
 )
 
 // check completes the configuration from what the flags leave open and refuses

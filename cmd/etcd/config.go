@@ -4,6 +4,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"etcd2/api/v2"
 	"etcd2/internal/tlsconf"
 	"etcd2/membership"
 )
@@ -83,8 +84,8 @@ const (
 	proxyReadonly = "readonly"
 	proxyOn       = "on"
 
-	readLocal  = "local"
-	readQuorum = "quorum"
+	readLocal  = v2.ReadLocal
+	readQuorum = v2.ReadQuorum
 
 	fallbackExit  = "exit"
 	fallbackProxy = "proxy"

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 
+	"etcd2/etcdserver"
 	"etcd2/membership"
 )
 
@@ -16,9 +17,6 @@ const (
 	exitError = 1
 	exitUsage = 2 // the command line cannot be read
 )
-
-// errRemoved is how serve says that the cluster has removed this member.
-var errRemoved = errors.New("the member has been permanently removed from the cluster")
 
 // usageError says that the command line cannot be read.
 type usageError struct{ text string }
@@ -47,12 +45,14 @@ func report(err error, c *Config, stdout, stderr io.Writer, log *slog.Logger) in
 	var unfit *verifyError
 	var missing *membership.NotListedError
 	var mismatch *membership.MismatchError
+	var foreign *etcdserver.ConflictError
+	var old *etcdserver.DowngradeError
 	switch {
 	case err == nil:
 		return exitGood
-	case errors.Is(err, errRemoved):
+	case errors.Is(err, etcdserver.ErrRemoved):
 		log = log.With(pkgKey, "etcdserver")
-		log.Error(errRemoved.Error())
+		log.Error(etcdserver.ErrRemoved.Error())
 		log.Info("the data-dir used by this member must be removed.")
 		return exitGood
 	case errors.As(err, &unreadable):
@@ -73,6 +73,11 @@ func report(err error, c *Config, stdout, stderr io.Writer, log *slog.Logger) in
 	case errors.As(err, &missing):
 		critical(log, missing.Error())
 		fmt.Fprintf(stderr, "etcd: %s not listed in the initial cluster config\n", missing.Name)
+	case errors.As(err, &foreign):
+		critical(log, foreign.Error())
+		fmt.Fprintln(stderr, "etcd:", foreign)
+	case errors.As(err, &old):
+		critical(log.With(pkgKey, "etcdserver"), old.Error())
 	default:
 		critical(log, err.Error())
 	}

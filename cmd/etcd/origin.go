@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 
 	"etcd2/discovery"
@@ -33,17 +32,9 @@ func findOrigin(ctx context.Context, c *Config, certs *tlsconf.Source, log *slog
 		Logger: log.With(pkgKey, "etcdserver"),
 	})
 	if c.ClusterState == stateExisting {
-		o, err := join(ctx, c, client)
-		if err == nil {
-			err = fmt.Errorf("cannot join the cluster %s: this build runs clusters of one member", c.Founding)
-		}
-		return o, err
+		return join(ctx, c, client)
 	}
-	o, err := found(ctx, c, client)
-	if err == nil && len(o.Founders) > 1 {
-		err = fmt.Errorf("cannot found the cluster %s: this build runs clusters of one member", c.Founding)
-	}
-	return o, err
+	return found(ctx, c, client)
 }
 
 // found refuses to be a founder a second time: what the member promised the first

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"path/filepath"
 	"slices"
@@ -11,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"etcd2/etcdserver"
 	"etcd2/wal"
 )
 
@@ -329,7 +331,11 @@ func TestHowServeEnds(t *testing.T) {
 	}{
 		{"stopped", nil, exitGood, ""},
 		{"failed", errors.New("disk on fire"), exitError, "C | etcdmain: disk on fire\n"},
-		{"removed", errRemoved, exitGood, "I | etcdserver: the data-dir used by this member must be removed.\n"},
+		{"removed", fmt.Errorf("late: %w", etcdserver.ErrRemoved), exitGood, "I | etcdserver: the data-dir used by this member must be removed.\n"},
+		{"of another cluster", &etcdserver.ConflictError{Remote: 0xa, Local: 0xb}, exitError,
+			"\netcd: conflicting cluster ID to the target cluster (a != b). Exiting.\n"},
+		{"too old", &etcdserver.DowngradeError{Cluster: "2.9.0"}, exitError,
+			"C | etcdserver: cluster cannot be downgraded (current version: 2.3.8 is lower than determined cluster version: 2.9).\n"},
 	}
 	for _, tt := range tests {
 		r := runWith([]string{"--data-dir", dir}, nil, tt.err)

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
+	"math"
 	"net"
 	"net/http"
 	"sync"
@@ -35,40 +37,97 @@ func serve(ctx context.Context, cfg Config, log *slog.Logger) error {
 	defer l.Close()
 	logConfig(&cfg, log)
 	metrics := v2.NewMetrics()
-	member, err := etcdserver.Open(memberConfig(&cfg, from, metrics, log))
-	if err != nil {
+	m := &running{cfg: &cfg, metrics: metrics, listeners: l, log: log}
+	if err := m.open(from); err != nil {
 		return err
 	}
-	// Requests under way are finished before the member stops.
-	memberCtx, stopMember := context.WithCancel(context.WithoutCancel(ctx))
-	defer stopMember()
+	return m.run(ctx)
+}
+
+// running is a member with all that serves it.
+type running struct {
+	cfg       *Config
+	metrics   *v2.Metrics
+	listeners *listeners
+	peers     *peer.Transport
+	member    *etcdserver.Server
+	log       *slog.Logger
+}
+
+// open readies the member and its way to the others, which know each other.
+func (m *running) open(from *origin) error {
+	cfg := memberConfig(m.cfg, from, m.metrics, m.log)
+	cfg.Peers = func(s *etcdserver.Server) etcdserver.Peers {
+		m.peers = peer.New(peer.Config{
+			TLS:                    m.listeners.peer.source.Client,
+			PeerURLs:               m.cfg.AdvertisePeerURLs,
+			SnapshotBytesPerSecond: limit(m.cfg.SnapshotRate),
+			Logger:                 m.log.With(pkgKey, "peer"),
+		}, s)
+		return m.peers
+	}
+	var err error
+	m.member, err = etcdserver.Open(cfg)
+	return err
+}
+
+// run serves until ctx ends or the member can no longer keep its promises. A stop
+// goes from the outside to the inside: leadership is handed over while all goes on,
+// then clients are sent away, and when their requests are finished the member and
+// its way to the others stop.
+func (m *running) run(ctx context.Context) error {
+	inside, stopInside := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopInside()
+	outside, stopOutside := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopOutside()
 	return together(ctx,
-		func(context.Context) error { return member.Run(memberCtx) },
-		func(ctx context.Context) error {
-			defer stopMember()
-			return together(ctx,
-				func(ctx context.Context) error { return serveClients(ctx, &cfg, member, metrics, l, log) },
-				func(ctx context.Context) error { return serveHTTP(ctx, peer.Handler(member), l.Peers, log) },
-				l.Run,
+		func(context.Context) error {
+			return together(inside,
+				m.member.Run,
+				m.peers.Run,
+				func(ctx context.Context) error { return serveHTTP(ctx, m.peers.Handler(), m.listeners.Peers, m.log) },
+				m.listeners.Run,
+			)
+		},
+		func(over context.Context) error {
+			defer stopInside()
+			return together(over,
+				func(over context.Context) error {
+					defer stopOutside()
+					<-over.Done()
+					if ctx.Err() != nil { // not because something failed
+						m.handOver(ctx)
+					}
+					return nil
+				},
+				func(context.Context) error { return m.serveClients(outside) },
 			)
 		},
 	)
 }
 
-// serveClients serves the client URLs until ctx ends.
-func serveClients(ctx context.Context, cfg *Config, member *etcdserver.Server, metrics *v2.Metrics, l *listeners, log *slog.Logger) error {
-	h := v2.Handler(member, v2.Config{
-		CORS:     cfg.CORS,
-		Pprof:    cfg.EnablePprof,
-		Metrics:  metrics,
-		LogLevel: &cfg.Levels.All,
-		Stop:     ctx,
-		Logger:   log.With(pkgKey, "etcdhttp"),
+// handOver spares the cluster an election: another member leads from here on.
+func (m *running) handOver(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), m.cfg.Election)
+	defer cancel()
+	m.member.HandOver(ctx)
+}
 
-		Certificates: l.expiries(),
+// serveClients serves the client URLs until ctx ends.
+func (m *running) serveClients(ctx context.Context) error {
+	h := v2.Handler(m.member, v2.Config{
+		CORS:     m.cfg.CORS,
+		Pprof:    m.cfg.EnablePprof,
+		Metrics:  m.metrics,
+		LogLevel: &m.cfg.Levels.All,
+		Stop:     ctx,
+		Logger:   m.log.With(pkgKey, "etcdhttp"),
+
+		DefaultRead:  m.cfg.DefaultRead,
+		Certificates: m.listeners.expiries(),
 	})
-	awaitAnnounced(ctx, member, cfg.Election)
-	return v2.NewFront(newHTTPServer(h, log)).Run(ctx, l.Clients...)
+	awaitAnnounced(ctx, m.member, m.cfg.Election)
+	return v2.NewFront(newHTTPServer(h, m.log)).Run(ctx, m.listeners.Clients...)
 }
 
 // memberConfig is the part of the configuration that the member itself needs.
@@ -78,9 +137,14 @@ func memberConfig(cfg *Config, from *origin, metrics *v2.Metrics, log *slog.Logg
 		Dir:               cfg.DataDir,
 		WALDir:            cfg.LogDir(),
 		ClientURLs:        cfg.AdvertiseClientURLs,
-		Founders:          from.Founders,
 		Self:              from.Self,
 		ClusterID:         from.ClusterID,
+		Founders:          from.Founders,
+		Join:              from.Joins,
+		Remotes:           from.Others,
+		ForceNewCluster:   cfg.ForceNewCluster,
+		StrictReconfig:    cfg.StrictReconfig,
+		AgreementInterval: cmp.Or(cfg.AgreementInterval, -1),
 		Tick:              cfg.Heartbeat,
 		Election:          cfg.Election,
 		CheckpointEntries: cfg.SnapshotCount,
@@ -95,6 +159,14 @@ func memberConfig(cfg *Config, from *origin, metrics *v2.Metrics, log *slog.Logg
 			Checkpoint: metrics.ObserveCheckpoint,
 		},
 	}
+}
+
+// limit is a rate as package peer has it, where 0 stands for a default.
+func limit(rate uint64) int64 {
+	if rate == 0 {
+		return -1
+	}
+	return int64(min(rate, math.MaxInt64))
 }
 
 // awaitAnnounced lets the member publish itself before the first client is
