@@ -2,7 +2,6 @@ package raftnode
 
 import (
 	"fmt"
-	"slices"
 
 	"go.etcd.io/raft/v3"
 	"go.etcd.io/raft/v3/raftpb"
@@ -183,52 +182,6 @@ func (c *Core) hasRoom(bytes uint64) bool {
 // many bytes now: it has room and does not hand its leadership over.
 func (c *Core) Accepts(bytes uint64) bool {
 	return c.hasRoom(bytes) && c.rn.BasicStatus().LeadTransferee == raft.None
-}
-
-// ProposeConfChange adds a configuration change to the log. Errors are
-// ErrNotLeader, ErrBusy and ErrChangePending.
-func (c *Core) ProposeConfChange(cc raftpb.ConfChangeI) error {
-	if c.role != raft.StateLeader {
-		return ErrNotLeader
-	}
-	kind, data, err := raftpb.MarshalConfChange(cc)
-	if err != nil {
-		return fmt.Errorf("raftnode: encode configuration change: %w", err)
-	}
-	m := &raftpb.Message{
-		Type:    raftpb.MsgProp.Enum(),
-		From:    new(c.cfg.ID),
-		Entries: []*raftpb.Entry{{Type: kind.Enum(), Data: data}},
-	}
-	if err := c.rn.Step(m); err != nil {
-		return ErrBusy
-	}
-	if m.Entries[0].GetType() != kind { // raft put an empty entry in its place
-		return ErrChangePending
-	}
-	c.uncommitted += uint64(len(data))
-	return nil
-}
-
-// ApplyConfChange puts a committed configuration change into effect and returns
-// the configuration that results. A change the state machine refuses is not
-// passed here.
-func (c *Core) ApplyConfChange(cc raftpb.ConfChangeI) *raftpb.ConfState {
-	if c.installing {
-		// Raft has the snapshot's configuration already, in which this change, from
-		// before the snapshot, is contained.
-		c.setConf(changed(c.conf, cc))
-	} else {
-		c.setConf(c.rn.ApplyConfChange(cc))
-	}
-	c.changed = true
-	return c.conf
-}
-
-func (c *Core) setConf(conf *raftpb.ConfState) {
-	c.conf = conf
-	c.sole = slices.Equal(conf.GetVoters(), []uint64{c.cfg.ID}) && len(conf.GetVotersOutgoing()) == 0
-	c.alone = c.sole && len(conf.GetLearners()) == 0
 }
 
 // Saved reports that an Append is durable, with the responses the Writer gave.

@@ -6,6 +6,10 @@
 // queue, in order and each once in a run; the state machine behind it belongs to
 // somebody else.
 //
+// Any member takes proposals: the loop proposes them, hands them to
+// Config.Forward when another member leads, or holds them until one does. They
+// leave the loop in batches, for in a group the batch is what costs.
+//
 // What Committed delivers is durable on a quorum and in this member's own log.
 // A failed write of the log ends Run, and nothing that depended on it leaves the
 // member.
