@@ -151,7 +151,8 @@ type call struct {
 // answered is an answer and what comes behind it.
 type answered struct {
 	*http.Response
-	from *bufio.Reader // the connection, behind the head of the answer
+	from io.Reader         // the connection, behind the head of the answer
+	conn *io.LimitedReader // what from reads, which still has the deadline for the head
 }
 
 // do sends a request and reads the head of its answer, which has not more than
@@ -163,16 +164,17 @@ func (c call) do(conn *patient, base *url.URL, wait time.Duration) (*answered, e
 		// the other end has no use for the rest.
 		wait = min(wait, time.Second)
 	}
-	conn.awaits(wait)
-	head := &io.LimitedReader{R: conn, N: headBytesMax}
+	if err := conn.SetReadDeadline(time.Now().Add(wait)); err != nil {
+		return nil, err
+	}
+	head := &io.LimitedReader{R: conn.Conn, N: headBytesMax}
 	from := bufio.NewReaderSize(head, readBuffer)
 	answer, err := http.ReadResponse(from, &http.Request{Method: c.method})
 	if err != nil {
 		return nil, errors.Join(sent, err)
 	}
 	head.N = math.MaxInt64
-	conn.awaits(conn.silence)
-	return &answered{answer, from}, nil
+	return &answered{answer, from, head}, nil
 }
 
 // send writes the request.
@@ -291,6 +293,7 @@ func (t *Transport) converse(ctx context.Context, conn *patient, base *url.URL, 
 		err = refused(base.String(), answer.Response)
 	}
 	if err == nil {
+		answer.conn.R = conn // with a deadline for each read
 		err = read(answer)
 	}
 	if err != nil && ctx.Err() != nil {

@@ -11,22 +11,18 @@ import (
 type patient struct {
 	net.Conn
 	silence     time.Duration
-	await       time.Duration // what the next reads may take: silence mostly
-	read, wrote time.Time     // when the deadlines were last moved
+	read, wrote time.Time // when the deadlines were last moved
 }
 
 func newPatient(conn net.Conn, silence time.Duration) *patient {
-	return &patient{Conn: conn, silence: silence, await: silence}
+	return &patient{Conn: conn, silence: silence}
 }
-
-// awaits sets how long the next reads may take.
-func (p *patient) awaits(d time.Duration) { p.await, p.read = d, time.Time{} }
 
 // Read moves its deadline only now and then: that costs as much as a small read.
 func (p *patient) Read(b []byte) (int, error) {
-	if now := time.Now(); now.Sub(p.read) > p.await/8 {
+	if now := time.Now(); now.Sub(p.read) > p.silence/8 {
 		p.read = now
-		if err := p.SetReadDeadline(now.Add(p.await)); err != nil {
+		if err := p.SetReadDeadline(now.Add(p.silence)); err != nil {
 			return 0, err
 		}
 	}
