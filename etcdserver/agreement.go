@@ -46,8 +46,8 @@ const (
 // agreement is this member's share in the comparison of all trees. The applier
 // puts in the marks, one goroutine compares, other members ask for the digests.
 type agreement struct {
-	marks   chan mark            // capacity 1: the applier replaces a mark that nobody has taken
-	repairs chan []membership.ID // capacity 1: whom the applier may get a new copy from; one repair at a time
+	marks   chan mark   // capacity 1: the applier replaces a mark that nobody has taken
+	repairs chan repair // unbuffered: the applier takes one and is done with it
 
 	marked  atomic.Uint64               // raft index of the last mark: what is applied then was written since
 	recheck atomic.Bool                 // the last check found a difference
@@ -80,7 +80,7 @@ const momentsKept = 8
 
 func newAgreement(interval time.Duration) *agreement {
 	return &agreement{
-		marks: make(chan mark, 1), repairs: make(chan []membership.ID, 1),
+		marks: make(chan mark, 1), repairs: make(chan repair),
 		shown: Agreement{Interval: max(interval, 0)},
 	}
 }
@@ -198,7 +198,6 @@ func (a *agreement) treeReplaced() {
 	a.copies.Add(1)
 	a.mu.Lock()
 	a.shown.Refused = ""
-	a.shown.Refetches++
 	a.mu.Unlock()
 	a.refused.Store(nil)
 }

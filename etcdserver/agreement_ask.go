@@ -117,6 +117,8 @@ func (a *agreement) viewAt(index uint64) (store.View, bool) {
 // locate names some of the keys at which a member's tree differs. When it cannot
 // find out, it names none.
 func (s *Server) locate(ctx context.Context, c *check, id membership.ID) []string {
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.requestTimeout())
+	defer cancel()
 	var paths []string
 	buckets := c.own.Differing(c.digests[id])
 	for _, bucket := range buckets[:min(len(buckets), bucketsLocated)] {

@@ -189,8 +189,6 @@ func (s *Server) conclude(ctx context.Context, c *check) {
 	if len(against) > 0 {
 		s.stopServing(nil)
 	}
-	ctx, cancel := context.WithTimeout(ctx, s.cfg.requestTimeout())
-	defer cancel()
 	paths := s.locate(ctx, c, other)
 	a.mu.Lock()
 	a.shown.Differing = paths
@@ -200,7 +198,7 @@ func (s *Server) conclude(ctx context.Context, c *check) {
 		s.stopServing(paths)
 		s.log.Error("this member's data differs from the quorum's: it serves nothing until it has a new copy",
 			"index", c.index, "keys", paths, "etcd-index", c.own.Index, "quorum-etcd-index", c.digests[other].Index, "quorum", against)
-		a.repairs <- against
+		s.repairTree(ctx, against)
 	case len(c.group(&c.own)) >= c.quorum():
 		s.log.Warn("a member's data differs from the quorum's", "member", other, "index", c.index, "keys", paths)
 	default:

@@ -15,7 +15,7 @@ import (
 )
 
 // checkEvery is the interval of the checks in these tests.
-const checkEvery = time.Minute
+const checkEvery = 5 * time.Second
 
 // newComparing makes a cluster of n members that compare their trees.
 func newComparing(t *testing.T, n int) *group {
@@ -46,9 +46,9 @@ func (r *running) matches() map[string]Match {
 	return named
 }
 
-// awaitCheck waits until the next check is over at all members that run.
+// awaitCheck waits until the next check is over, if all members can be reached.
 func (g *group) awaitCheck() {
-	time.Sleep(checkEvery + compareTime)
+	time.Sleep(checkEvery + 2*compareRetry)
 	synctest.Wait()
 }
 
@@ -76,9 +76,9 @@ func TestMembersAgree(t *testing.T) {
 			at = a
 		}
 		position := g.members[0].progress.position()
-		time.Sleep(time.Hour)
+		time.Sleep(10 * checkEvery)
 		if now := g.members[0].progress.position(); now != position {
-			t.Errorf("an idle hour moved the log from %v to %v", position, now)
+			t.Errorf("idle time moved the log from %v to %v", position, now)
 		}
 		g.members[0].set("foo", "bar", 0)
 		g.awaitCheck()
@@ -95,9 +95,9 @@ func TestLoneMemberWritesNoMarks(t *testing.T) {
 		g.startAll()
 		g.members[0].set("foo", "bar", 0)
 		position := g.members[0].progress.position()
-		time.Sleep(time.Hour)
+		time.Sleep(10 * checkEvery)
 		if now := g.members[0].progress.position(); now != position {
-			t.Errorf("an idle hour moved the log from %v to %v", position, now)
+			t.Errorf("idle time moved the log from %v to %v", position, now)
 		}
 	})
 }
@@ -113,7 +113,7 @@ func TestCheckWithoutAMember(t *testing.T) {
 		g.members[down].set("foo", "bar", 0)
 		g.end(down)
 		l := g.members[g.leader()]
-		g.awaitCheck()
+		time.Sleep(checkEvery + compareTime + time.Second)
 		if got := l.matches()[g.beds[down].self.Name]; got != Unreachable {
 			t.Errorf("the member that is down %s, want unreachable", got)
 		}

@@ -15,7 +15,7 @@ import (
 // apply is the applier: the only goroutine that changes the tree. It takes
 // committed entries in log order until the node stops handing them out, which
 // it does when ctx ends.
-func (s *Server) apply(context.Context) error {
+func (s *Server) apply(ctx context.Context) error {
 	for {
 		select {
 		case c, ok := <-s.node.Committed():
@@ -27,6 +27,10 @@ func (s *Server) apply(context.Context) error {
 				return nil // what is left is applied at the next start
 			}
 			if err != nil {
+				return err
+			}
+		case r := <-s.agreement.repairs:
+			if err := s.repair(ctx, r); err != nil {
 				return err
 			}
 		case <-s.checkpoint.changed:
@@ -66,6 +70,9 @@ func (s *Server) setClock() {
 
 func (s *Server) applyEntry(e *raftpb.Entry) error {
 	index, term := e.GetIndex(), e.GetTerm()
+	if index <= s.skip.to {
+		return s.skipEntry(e)
+	}
 	if last := s.progress.index.Load(); index != last+1 {
 		panic(fmt.Sprintf("etcdserver: entry %d applied after entry %d", index, last))
 	}

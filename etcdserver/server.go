@@ -48,6 +48,7 @@ type Server struct {
 	expiry     *expiry
 	checkpoint *checkpointer
 	agreement  *agreement
+	skip       skip // of the applier
 	space      *space
 	receiving  sync.Mutex        // held while a checkpoint comes in
 	awaited    atomic.Bool       // a received checkpoint waits to be installed

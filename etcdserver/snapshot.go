@@ -32,6 +32,9 @@ func (o *outgoing) Conf() *raftpb.ConfState { return o.conf }
 // file is older, until a new checkpoint is written, no longer than ctx lasts. The
 // caller closes it.
 func (s *Server) OpenSnapshot(ctx context.Context, atLeast uint64) (peer.Snapshot, error) {
+	if err := s.agreement.refusal(); err != nil {
+		return nil, err
+	}
 	atLeast = max(atLeast, 1) // a file without any entry is none
 	if err := s.progress.wait(ctx, atLeast); err != nil {
 		return nil, fmt.Errorf("etcdserver: entry %d is not applied yet: %w", atLeast, err)
@@ -108,29 +111,44 @@ func (s *Server) matches(got snap.Meta, want *raftpb.SnapshotMetadata) error {
 // their deadline. The applier calls it.
 func (s *Server) install(c raftnode.Committed) error {
 	start, want := time.Now(), c.Snapshot.GetMetadata()
+	meta, err := s.takeOver(func(got snap.Meta) error { return s.matches(got, want) })
+	if err != nil {
+		return fmt.Errorf("etcdserver: cannot install the checkpoint of another member at entry %d: %w", want.GetIndex(), err)
+	}
+	s.awaited.Store(false)
+	s.node.Applied(c)
+	s.log.Info("installed the checkpoint of another member", "index", meta.Index, "nodes", meta.Nodes, "took", time.Since(start))
+	return nil
+}
+
+// takeOver makes the received checkpoint this member's file and, when check has
+// nothing against it, its state.
+func (s *Server) takeOver(check func(snap.Meta) error) (snap.Meta, error) {
 	s.checkpoint.file.Lock() // a checkpoint that is being written ends first
 	tree, meta, err := s.exchange()
 	s.checkpoint.installed(meta)
 	s.checkpoint.file.Unlock()
 	if err == nil {
-		err = s.matches(meta, want)
+		err = check(meta)
 	}
 	if err != nil {
-		return fmt.Errorf("etcdserver: cannot install the checkpoint of another member at entry %d: %w", want.GetIndex(), err)
+		return meta, err
+	}
+	conf := new(raftpb.ConfState)
+	if err := proto.Unmarshal(meta.Conf, conf); err != nil {
+		return meta, fmt.Errorf("etcdserver: raft configuration in the checkpoint: %w", err)
 	}
 	s.store.Replace(tree)
-	s.setConf(want.GetConfState())
+	s.setConf(conf)
 	s.progress.set(meta.Index, meta.Term)
-	s.awaited.Store(false)
 	s.clock.raise(s.store.Clock())
 	if err := s.clusterChanged(); err != nil {
-		return err
+		return meta, err
 	}
 	s.expiry.look(s.store.NextExpiry())
+	s.agreement.treeReplaced()
 	s.progress.wake()
-	s.node.Applied(c)
-	s.log.Info("installed the checkpoint of another member", "index", meta.Index, "nodes", meta.Nodes, "took", time.Since(start))
-	return nil
+	return meta, nil
 }
 
 // exchange replaces the checkpoint by the one that was received and loads it.

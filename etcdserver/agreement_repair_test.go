@@ -1,0 +1,294 @@
+package etcdserver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.etcd.io/raft/v3/raftpb"
+	"google.golang.org/protobuf/proto"
+
+	"etcd2/membership"
+	"etcd2/store"
+)
+
+// fetching is a way to the others that tells before it fetches a checkpoint.
+type fetching struct {
+	*end
+	before func(s *Server, from membership.ID) error
+}
+
+func (f fetching) Fetch(ctx context.Context, from membership.ID, atLeast uint64, read func(io.Reader) error) error {
+	if err := f.before(f.self, from); err != nil {
+		return err
+	}
+	return f.end.Fetch(ctx, from, atLeast, read)
+}
+
+// onFetch has all members call f before they fetch a checkpoint.
+func (g *group) onFetch(f func(s *Server, from membership.ID) error) {
+	g.tune(func(c *Config) {
+		was := c.Peers
+		c.Peers = func(s *Server) Peers { return fetching{was(s).(*end), f} }
+	})
+}
+
+// refuses checks that a member answers nothing but that its data is wrong.
+func (r *running) refuses(where string) {
+	r.t.Helper()
+	want := "etcdserver: this member's data differs from the quorum's (first at " + where + "); it fetches a new copy"
+	check := func(what string, err error) {
+		r.t.Helper()
+		var e *store.Error
+		if !errors.As(err, &e) || e.Code != store.RaftInternal || e.Cause != want {
+			r.t.Errorf("%s of a member whose data is wrong = %v, want %q", what, err, want)
+		}
+	}
+	ctx := r.t.Context()
+	_, _, err := r.Get("/1/foo")
+	check("Get", err)
+	_, _, err = r.QuorumGet(ctx, "/1/foo")
+	check("QuorumGet", err)
+	_, err = r.Do(ctx, store.Op{Action: store.Set, Path: "/1/foo"})
+	check("Do", err)
+	_, _, err = r.Watch("/1/foo", store.WatchOptions{})
+	check("Watch", err)
+	check("Health", r.Health(ctx))
+	check("Ready", r.Ready())
+	_, err = r.OpenSnapshot(ctx, 1)
+	check("OpenSnapshot", err)
+	if got := r.Agreement().Refused; got != want {
+		r.t.Errorf("Agreement().Refused = %q, want %q", got, want)
+	}
+}
+
+// A member whose data differs from the quorum's serves nothing until it has a copy
+// of another one, and then all of it; a leader hands over before.
+func TestMemberThatDiffersIsRepaired(t *testing.T) {
+	for _, who := range []string{"leader", "follower"} {
+		t.Run(who, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				g := newComparing(t, 3)
+				let := make(chan struct{})
+				asked := 0
+				g.onFetch(func(*Server, membership.ID) error {
+					if asked++; asked == 1 {
+						return errUnreachable
+					}
+					<-let
+					return nil
+				})
+				defer g.endAll()
+				g.startAll()
+				wrong := g.leader()
+				if who == "follower" {
+					wrong = g.follower()
+				}
+				r, other := g.members[wrong], g.members[(wrong+1)%3]
+				other.set("foo", "bar", 0)
+				g.settle()
+				r.plant("foo", "wrong")
+				w, _, err := r.Watch("/1/foo", store.WatchOptions{Stream: true})
+				if err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(checkEvery + time.Second)
+				synctest.Wait()
+				r.refuses("/1/foo")
+				if d, err := w.Next(t.Context()); err != io.EOF {
+					t.Errorf("a watch at the member that is wrong goes on with %v, %v", d, err)
+				}
+				if r.leading() {
+					t.Error("the member that is wrong leads")
+				}
+				for i := range 20 { // which it finds in the log, and in the copy
+					other.set(fmt.Sprintf("meanwhile%d", i), "v", 0)
+				}
+				if got := other.matches()[r.cfg.Name]; got != Differs {
+					t.Errorf("another member says of it: %s, want differs", got)
+				}
+				close(let)
+				time.Sleep(2 * repairRetry)
+				g.settle()
+				if got := r.value("foo"); got != "bar" {
+					t.Errorf("the member reads %s after its repair, want bar", got)
+				}
+				if err := errors.Join(r.Ready(), r.Health(t.Context())); err != nil {
+					t.Errorf("after its repair the member is not ready: %v", err)
+				}
+				if a := r.Agreement(); a.Refetches != 1 || a.Divergences != 1 || a.Refused != "" {
+					t.Errorf("after its repair: %+v", a)
+				}
+				r.set("after", "v", 0)
+				g.awaitCheck()
+				for _, m := range g.members {
+					for name, match := range m.matches() {
+						if match != Agrees {
+							t.Errorf("after the repair member %s says of %s: %s", m.cfg.Name, name, match)
+						}
+					}
+				}
+				g.settle()
+			})
+		})
+	}
+}
+
+// While a member waits for its copy, members come and go. It passes over the
+// changes that the copy holds, and raft follows them.
+func TestRepairOverChangesOfMembers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newComparing(t, 3)
+		var once bool
+		var change func(from membership.ID)
+		g.onFetch(func(_ *Server, from membership.ID) error {
+			if !once {
+				once = true
+				change(from)
+			}
+			return nil
+		})
+		defer g.endAll()
+		g.startAll()
+		wrong := g.follower()
+		r, other := g.members[wrong], g.members[(wrong+1)%3]
+		change = func(from membership.ID) {
+			ctx := context.Background()
+			if _, err := other.AddMember(ctx, []string{"http://127.0.0.1:9001"}); err != nil {
+				t.Errorf("AddMember: %v", err)
+			}
+			gone, err := other.AddMember(ctx, []string{"http://127.0.0.1:9002"})
+			if err != nil {
+				t.Errorf("AddMember: %v", err)
+			}
+			if _, err := other.AddMember(ctx, []string{"http://127.0.0.1:9001"}); !errors.Is(err, membership.ErrPeerURLExists) && !errors.Is(err, membership.ErrIDExists) {
+				t.Errorf("AddMember with a URL that is taken = %v", err)
+			}
+			if err := other.RemoveMember(ctx, gone.ID); err != nil {
+				t.Errorf("RemoveMember: %v", err)
+			}
+			other.set("bar", "v", 0)
+			s := g.wire.at(from)
+			snapshot, err := s.OpenSnapshot(ctx, s.progress.index.Load()) // so that the copy holds all that
+			if err != nil {
+				t.Errorf("OpenSnapshot: %v", err)
+				return
+			}
+			snapshot.Close()
+		}
+		other.set("foo", "bar", 0)
+		g.settle()
+		r.plant("foo", "wrong")
+		g.awaitCheck()
+		time.Sleep(2 * repairRetry)
+		g.settle()
+		if r.Agreement().Refetches != 1 {
+			t.Fatalf("%+v, want one copy fetched", r.Agreement())
+		}
+		synctest.Wait()
+		for _, m := range g.members {
+			if err := m.node.Status().Conf.Equivalent(m.conf); err != nil {
+				t.Errorf("member %s: raft and the server differ about the members: %v", m.cfg.Name, err)
+			}
+			if got := len(m.conf.GetLearners()); got != 1 {
+				t.Errorf("member %s has %d learners, want 1", m.cfg.Name, got)
+			}
+			if got := len(m.Members()); got != 4 {
+				t.Errorf("member %s knows %d members, want 4", m.cfg.Name, got)
+			}
+		}
+	})
+}
+
+// TestRepairAtRandom plants differences in members at random, while others write, and
+// crashes members meanwhile. In the end all have the same tree and serve it, and no
+// write that was acknowledged is lost.
+func TestRepairAtRandom(t *testing.T) {
+	for seed := range uint64(4) {
+		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { repairAtRandom(t, seed) })
+		})
+	}
+}
+
+func repairAtRandom(t *testing.T, seed uint64) {
+	rnd := rand.New(rand.NewPCG(seed, 3))
+	g := newComparing(t, 3)
+	g.tune(func(c *Config) { c.CheckpointEntries = 50 })
+	slow := time.Duration(rnd.IntN(4)) * time.Second
+	fetches := 0
+	g.onFetch(func(*Server, membership.ID) error { fetches++; time.Sleep(slow); return nil })
+	defer g.endAll()
+	g.startAll()
+	acknowledged := map[string]string{}
+	write := func(n int) {
+		for range n {
+			r := g.members[rnd.IntN(3)]
+			key, value := fmt.Sprintf("k%d", rnd.IntN(40)), fmt.Sprint(rnd.Uint32())
+			if err := r.try(t.Context(), key, value); err == nil {
+				acknowledged[key] = value
+			} else {
+				delete(acknowledged, key) // nobody knows
+			}
+		}
+	}
+	for range 4 {
+		write(rnd.IntN(60))
+		g.settle()
+		wrong := rnd.IntN(3)
+		g.members[wrong].plant(fmt.Sprintf("k%d", rnd.IntN(40)), "wrong")
+		write(rnd.IntN(20))
+		time.Sleep(time.Duration(rnd.IntN(8000)) * time.Millisecond)
+		write(rnd.IntN(20))
+		if rnd.IntN(2) == 0 {
+			g.crash(wrong)
+			time.Sleep(time.Duration(rnd.IntN(3000)) * time.Millisecond)
+			g.launch(wrong)
+		}
+		time.Sleep(4*checkEvery + 3*repairRetry)
+		g.leader()
+		g.settle()
+	}
+	if fetches == 0 {
+		t.Error("nobody fetched a copy: this run tells nothing")
+	}
+	for _, r := range g.members {
+		if a := r.Agreement(); a.Refused != "" {
+			t.Errorf("member %s: %+v", r.cfg.Name, a)
+		}
+		for key, value := range acknowledged {
+			if got := r.value(key); got != value {
+				t.Errorf("member %s: %s is %s, want %s", r.cfg.Name, key, got, value)
+			}
+		}
+	}
+}
+
+func TestLeadsTo(t *testing.T) {
+	from := &raftpb.ConfState{Voters: []uint64{1, 2, 3}, Learners: []uint64{4}}
+	to := &raftpb.ConfState{Voters: []uint64{1, 2, 4}, Learners: []uint64{5}}
+	add, vote, remove, update := raftpb.ConfChangeType_ConfChangeAddLearnerNode, raftpb.ConfChangeType_ConfChangeAddNode,
+		raftpb.ConfChangeType_ConfChangeRemoveNode, raftpb.ConfChangeType_ConfChangeUpdateNode
+	tests := []struct {
+		kind raftpb.ConfChangeType
+		id   uint64
+		want bool
+	}{
+		{add, 5, true}, {add, 1, false}, {add, 4, false}, {add, 6, false},
+		{vote, 4, true}, {vote, 6, false}, {vote, 5, false},
+		{remove, 3, true}, {remove, 1, false}, {remove, 6, false},
+		{update, 1, false},
+	}
+	for _, tt := range tests {
+		cc := &raftpb.ConfChange{Type: tt.kind.Enum(), NodeId: proto.Uint64(tt.id)}
+		if got := leadsTo(cc, from, to); got != tt.want {
+			t.Errorf("leadsTo(%s of %d) = %t, want %t", strings.TrimPrefix(tt.kind.String(), "ConfChange"), tt.id, got, tt.want)
+		}
+	}
+}
