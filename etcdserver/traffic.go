@@ -98,6 +98,11 @@ type Latency struct {
 	Maximum           float64
 }
 
+func inMilliseconds(l peer.Latency) Latency {
+	ms := func(d time.Duration) float64 { return d.Seconds() * 1000 }
+	return Latency{ms(l.Current), ms(l.Average), ms(l.StandardDeviation), ms(l.Minimum), ms(l.Maximum)}
+}
+
 // LeaderStats describes the followers; false unless this member leads.
 func (s *Server) LeaderStats() (LeaderStats, bool) {
 	if !s.leading() {
@@ -108,7 +113,7 @@ func (s *Server) LeaderStats() (LeaderStats, bool) {
 	for id, l := range s.peers.Links() {
 		if _, known := members.Member(id); known {
 			stats.Followers[id] = FollowerStats{
-				Latency: Latency{Current: l.RTT.Seconds() * 1000},
+				Latency: inMilliseconds(l.Latency),
 				Fail:    l.Fail,
 				Success: l.Success,
 			}

@@ -44,8 +44,8 @@ func TestStatsOfMembers(t *testing.T) {
 		g.startAll()
 		l := g.leader()
 		leader := g.members[l]
-		if s, leads := leader.LeaderStats(); !leads || s.Leader != leader.id || len(s.Followers) != 2 {
-			t.Errorf("LeaderStats of the leader = %+v, %v, want two followers", s, leads)
+		if s, leads := leader.LeaderStats(); !leads || s.Leader != leader.id || len(s.Followers) != 2 || s.Followers[g.beds[(l+1)%3].self.ID].Latency.Current != 1.5 {
+			t.Errorf("LeaderStats of the leader = %+v, %v, want two followers at 1.5 ms", s, leads)
 		}
 		f := (l + 1) % 3
 		follower := g.members[f]

@@ -41,7 +41,7 @@ func newLinkGauges(server Inspector) *linkGauges {
 		func(l *peer.Link) float64 { return float64(l.Received.Messages) })
 	add(total, "etcd_peer_received_append_bytes_total", "Bytes of append messages received.",
 		func(l *peer.Link) float64 { return float64(l.Received.Bytes) })
-	add(total, "etcd_peer_send_failures_total", "Messages to the other member that were lost on the way.",
+	add(total, "etcd_peer_send_failures_total", "Append messages to the other member that were lost on this side.",
 		func(l *peer.Link) float64 { return float64(l.Fail) })
 	return g
 }
