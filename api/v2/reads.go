@@ -24,7 +24,7 @@ const maxStaleMax = ttlSecondsMax * time.Second
 type readMode uint8
 
 const (
-	unread  readMode = iota // no get
+	unread  readMode = iota // no get, or one that says nothing
 	local                   // from the tree of this member
 	quorate                 // what the quorum agrees on
 )
@@ -38,12 +38,17 @@ type readNote struct {
 
 // settle decides how a get is served. A client that bounds the age of its answer
 // gets one of this member's while that is young enough, else the quorum's, whatever
-// the default is.
+// the default is. A get as 2.3.8 knows it, local as ever, is answered as ever and
+// says nothing.
 func (h *handler) settle(q *request) readNote {
+	if q.kind == reads && !q.bounded && !h.quorumReads {
+		h.metrics.countMode(local, false)
+		return readNote{}
+	}
 	if q.kind == reads {
 		// The age is taken before the tree is read, so what is read is no older.
 		age, known := h.Age()
-		here := q.local || !h.quorumReads
+		here := q.local
 		if q.bounded {
 			here = known && age <= q.maxStale
 		}

@@ -14,14 +14,16 @@ func TestReadModes(t *testing.T) {
 		method, query string
 		want          string // X-Etcd-Read
 	}{
-		{ReadLocal, 0, "GET", "", "local; age=0s"},
-		{ReadLocal, 1, "GET", "", "local; age=1ms"}, // a bound is rounded up
-		{ReadLocal, 12 * time.Millisecond, "HEAD", "", "local; age=12ms"},
-		{ReadLocal, 999*time.Millisecond + 1, "GET", "", "local; age=1s"},
-		{ReadLocal, 61234 * time.Millisecond, "GET", "quorum=false", "local; age=1m1.234s"},
-		{ReadLocal, never, "GET", "", "local; age=unknown"},
+		{ReadLocal, 0, "GET", "", ""},
+		{ReadLocal, 1, "GET", "maxStale=1s", "local; age=1ms"}, // a bound is rounded up
+		{ReadLocal, 12 * time.Millisecond, "HEAD", "maxStale=12ms", "local; age=12ms"},
+		{ReadLocal, 999*time.Millisecond + 1, "GET", "maxStale=1s", "local; age=1s"},
+		{ReadQuorum, 61234 * time.Millisecond, "GET", "quorum=false", "local; age=1m1.234s"},
+		{ReadLocal, 0, "GET", "quorum=false", ""},
+		{ReadLocal, never, "HEAD", "", ""},
+		{ReadQuorum, never, "GET", "quorum=false", "local; age=unknown"},
 		{ReadLocal, time.Minute, "GET", "quorum=true", "quorum; age=0s"},
-		{ReadLocal, time.Minute, "HEAD", "quorum=true", "local; age=1m0s"}, // as 2.3.8
+		{ReadLocal, time.Minute, "HEAD", "quorum=true", ""}, // as 2.3.8
 		{ReadLocal, time.Second, "GET", "maxStale=1s", "local; age=1s"},
 		{ReadLocal, time.Second + 1, "GET", "maxStale=1s", "quorum; age=0s"},
 		{ReadLocal, time.Second + 1, "HEAD", "maxStale=1", "quorum; age=0s"},

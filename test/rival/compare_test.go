@@ -42,6 +42,7 @@ func compare(m message, ours, theirs reply) string {
 // modifiedIndex may differ, make bodies of different lengths.
 func headers(m message, r reply) http.Header {
 	h := r.header.Clone()
+	h.Del("X-Etcd-Read") // of ours, on quorum reads
 	for _, name := range own {
 		if name[0] == 'X' && h.Get(name) != "" {
 			h.Set(name, "present")
