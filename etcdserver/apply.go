@@ -26,6 +26,9 @@ func (s *Server) apply(ctx context.Context) error {
 			if errors.Is(err, raftnode.ErrStopped) {
 				return nil // what is left is applied at the next start
 			}
+			if down := (*DowngradeError)(nil); errors.As(err, &down) {
+				return down // in the words that people know
+			}
 			if err != nil {
 				return err
 			}

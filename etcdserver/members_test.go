@@ -36,15 +36,6 @@ func (g *group) add(at int) int {
 	return n
 }
 
-// join adds a member, starts it and waits until it has a vote.
-func (g *group) join(at int) int {
-	g.t.Helper()
-	n := g.add(at)
-	g.launch(n).await()
-	g.voters(g.leader(), len(g.beds))
-	return n
-}
-
 // strict makes all founding members refuse unsafe changes.
 func (g *group) strict() { g.tune(func(c *Config) { c.StrictReconfig = true }) }
 
@@ -459,15 +450,15 @@ func TestStrictReconfiguration(t *testing.T) {
 				}
 			}
 		}
-		g.join2(f) // needs no vote, so costs none
+		g.join(f) // needs no vote, so costs none
 		g.remove(f, dead)
 		g.members[f].set("foo", "bar", 0)
 		g.settle()
 	})
 }
 
-// join2 adds a member and starts it.
-func (g *group) join2(at int) { g.launch(g.add(at)).await() }
+// join adds a member and starts it.
+func (g *group) join(at int) { g.launch(g.add(at)).await() }
 
 // Without a quorum a change is refused or times out like any write, and may not
 // be there afterwards.

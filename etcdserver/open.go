@@ -101,7 +101,14 @@ func (s *Server) open() error {
 		if meta.Index > 0 {
 			s.log.Info("recovered store from checkpoint", "index", meta.Index, "nodes", meta.Nodes)
 		}
-		s.log.Info(fmt.Sprintf("restarting member %s in cluster %s at commit index %d", s.id, s.clusterID, found.Hard.GetCommit()))
+		if s.cfg.ForceNewCluster {
+			err = s.forceNewCluster(&found, meta)
+		} else {
+			s.log.Info(fmt.Sprintf("restarting member %s in cluster %s at commit index %d", s.id, s.clusterID, found.Hard.GetCommit()))
+		}
+		if err != nil {
+			return err
+		}
 		// Only a leader adds to the entries that a cluster begins with.
 		s.hadLeader.Store(meta.Index > 0 || len(found.Entries) > len(who.Founders))
 	}

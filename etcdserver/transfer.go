@@ -16,9 +16,6 @@ import (
 // member knows. Errors are membership.ErrIDNotFound, ErrLearner, or a
 // *store.Error that says why it did not happen.
 func (s *Server) TransferLeader(ctx context.Context, to membership.ID) error {
-	if _, known := s.cluster.Load().Member(to); !known {
-		return membership.ErrIDNotFound
-	}
 	start := time.Now()
 	ctx, cancel := s.requestContext(ctx)
 	defer cancel()
