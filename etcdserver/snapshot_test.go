@@ -229,3 +229,39 @@ func TestJoinBegins(t *testing.T) {
 		}
 	})
 }
+
+// A member that joins late begins with a checkpoint. While it only listens it
+// serves reads that are up to date, and takes writes.
+func TestJoinByCheckpoint(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g, l, f := lag(t, 60)
+		defer g.endAll()
+		g.isolate(f, false)
+		g.settle()
+		n := g.add(l)
+		g.isolate(f, true)
+		r := g.launch(n)
+		for range 100 {
+			if g.wire.received() > 1 {
+				break
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+		if got := r.value("k59"); got != "v" {
+			t.Errorf("a member that joined by a checkpoint reads %s, want v", got)
+		}
+		r.set("from", "the newcomer", 0)
+		if got := g.members[l].value("from"); got != "the newcomer" {
+			t.Errorf("the leader reads %s, want what was written at the newcomer", got)
+		}
+		g.isolate(f, false)
+		r.await()
+		g.settle()
+		g.crash(n)
+		g.launch(n).await()
+		g.settle()
+		if got := len(r.Members()); got != 4 {
+			t.Errorf("the newcomer knows %d members, want 4", got)
+		}
+	})
+}
