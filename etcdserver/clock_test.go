@@ -81,6 +81,16 @@ func TestLeaderChangeExtendsDeadlines(t *testing.T) {
 		// The leader's last sign of life may have come one tick before it died, and
 		// g.leader looks every 100ms.
 		outage := time.Since(lost)
+		synctest.Wait() // the new leader tells its time, though nobody writes
+		var shown []time.Duration
+		for _, r := range g.members {
+			if r != nil {
+				shown = append(shown, time.Duration(r.Now()-lost.UnixNano()))
+			}
+		}
+		if apart := (shown[0] - shown[1]).Abs(); apart > g.members[f].cfg.Tick {
+			t.Errorf("after the election the members' clocks are %v apart", apart)
+		}
 		took := outage + g.members[f].expires("second")
 		if short := 15*time.Second + outage - took; short > 100*time.Millisecond || short < -g.members[f].cfg.Tick-expiryPause {
 			t.Errorf("a TTL with 15s to go took %v, want 15s and the %v without a leader", took, outage)

@@ -13,6 +13,7 @@ import (
 	"go.etcd.io/raft/v3/raftpb"
 
 	"etcd2/membership"
+	"etcd2/snap"
 	"etcd2/store"
 )
 
@@ -40,6 +41,8 @@ func TestSnapshotCatchUp(t *testing.T) {
 		g, l, f := lag(t, 0)
 		defer g.endAll()
 		r := g.members[f]
+		synctest.Wait()
+		r.checkpoint.entries = 1 << 20 // it writes one only when it has to
 		w, _, err := r.Watch("/1", store.WatchOptions{Recursive: true, Stream: true})
 		if err != nil {
 			t.Fatal(err)
@@ -62,6 +65,10 @@ func TestSnapshotCatchUp(t *testing.T) {
 			}
 		}
 		g.members[f].set("after", "v", 0)
+		synctest.Wait()
+		if meta := g.beds[f].snaps.Meta(); meta.Installed != 0 || meta.Index <= r.progress.position().RaftIndex-10 {
+			t.Errorf("the checkpoint of the member is %+v, want one of its own behind the one that came", meta)
+		}
 		if took := r.expires("ttl"); took > time.Minute {
 			t.Errorf("a TTL of a minute that came with a checkpoint took %v more", took)
 		}
@@ -262,6 +269,28 @@ func TestJoinByCheckpoint(t *testing.T) {
 		g.settle()
 		if got := len(r.Members()); got != 4 {
 			t.Errorf("the newcomer knows %d members, want 4", got)
+		}
+	})
+}
+
+// What was handed over before a checkpoint was installed is not written over it.
+func TestStaleHandOverIsDropped(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newBed(t).start()
+		defer r.end()
+		r.set("foo", "bar", 0)
+		c, err := r.OpenSnapshot(t.Context(), r.progress.position().RaftIndex)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		synctest.Wait()
+		work := checkpointWork{era: r.checkpoint.era - 1, meta: snap.Meta{Index: c.Index() + 1, Term: c.Term()}}
+		if err := r.writeCheckpoint(work); err != nil {
+			t.Fatal(err)
+		}
+		if got := r.checkpoint.durable.position().RaftIndex; got != c.Index() {
+			t.Errorf("the checkpoint is at %d, want it still at %d", got, c.Index())
 		}
 	})
 }

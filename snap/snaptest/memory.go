@@ -70,6 +70,13 @@ func (d *Disk) Open() *Memory {
 	return d.held
 }
 
+// Meta tells which moment lies on the disk, whoever has it open.
+func (d *Disk) Meta() snap.Meta {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.kept.Meta
+}
+
 var errClosed = errors.New("snaptest: closed")
 
 // keep runs f on the content of the disk, unless the disk has moved on.
