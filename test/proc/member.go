@@ -26,6 +26,13 @@ type Options struct {
 	Own   []string // further flags that only our server knows
 	Env   []string // further variables, NAME=value
 
+	Name    string // member name; n1
+	Cluster string // --initial-cluster; the member alone
+	State   string // --initial-cluster-state; left out
+	// Advertise is the host:port at which other members reach this one, given the one
+	// it listens on; nil: that one.
+	Advertise func(peer string) string
+
 	HTTPS bool // both ports speak TLS; Flags say with which certificates
 	Mixed bool // clients are served on an https port as well
 }
@@ -33,6 +40,7 @@ type Options struct {
 // Member is one server process and its place. It belongs to one goroutine; only
 // Log may be called from others.
 type Member struct {
+	Name   string
 	Client string // host:port of the client API
 	Peer   string // host:port of the peer API
 	Secure string // host:port of the client API over TLS, for Options.Mixed
@@ -76,7 +84,10 @@ func Start(t testing.TB, o Options) *Member {
 // New prepares a member and starts nothing.
 func New(t testing.TB, o Options) *Member {
 	t.Helper()
-	m := &Member{Dir: o.Dir, opts: o, log: new(logBuffer)}
+	if o.Name == "" {
+		o.Name = "n1"
+	}
+	m := &Member{Name: o.Name, Dir: o.Dir, opts: o, log: new(logBuffer)}
 	if m.Dir == "" {
 		m.Dir = filepath.Join(t.TempDir(), "data")
 	}
@@ -110,6 +121,14 @@ func (m *Member) choosePorts(t testing.TB) {
 // URL returns the base URL of the client API.
 func (m *Member) URL() string { return m.scheme() + m.Client }
 
+// PeerURL returns the URL at which other members reach this one.
+func (m *Member) PeerURL() string {
+	if m.opts.Advertise != nil {
+		return m.scheme() + m.opts.Advertise(m.Peer)
+	}
+	return m.scheme() + m.Peer
+}
+
 func (m *Member) scheme() string {
 	if m.opts.HTTPS {
 		return "https://"
@@ -119,18 +138,25 @@ func (m *Member) scheme() string {
 
 // args is the command line.
 func (m *Member) args() []string {
-	clients, peer := m.URL(), m.scheme()+m.Peer
+	clients, peer := m.URL(), m.PeerURL()
+	founders := m.opts.Cluster
+	if founders == "" {
+		founders = m.Name + "=" + peer
+	}
 	if m.opts.Mixed {
 		clients += ",https://" + m.Secure
 	}
 	args := []string{
-		"--name", "n1",
+		"--name", m.Name,
 		"--data-dir", m.Dir,
 		"--listen-client-urls", clients,
 		"--advertise-client-urls", clients,
-		"--listen-peer-urls", peer,
+		"--listen-peer-urls", m.scheme() + m.Peer,
 		"--initial-advertise-peer-urls", peer,
-		"--initial-cluster", "n1=" + peer,
+		"--initial-cluster", founders,
+	}
+	if m.opts.State != "" {
+		args = append(args, "--initial-cluster-state", m.opts.State)
 	}
 	args = append(args, m.opts.Flags...)
 	if Foreign() {

@@ -1,0 +1,162 @@
+// Package chaos runs a cluster of three server processes under load while things
+// go wrong, and looks afterwards whether it kept its word.
+//
+// The members reach each other through gates of this test, which can hold back
+// what one sends to another. Members are killed, stopped in their tracks, cut off
+// in one direction or in both, and restarted in an orderly way, the leader more
+// often than the others. Clients write, compare and read all the time; what they
+// saw must be linearizable for every key. Watchers follow the whole; what they saw
+// must be the same for all, without a gap and with every acknowledged write in it.
+//
+// CHAOS is how long, CHAOS_SEED the choices; the scheduling is the machine's.
+package chaos
+
+import (
+	"bytes"
+	"context"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"etcd2/test/proc"
+	"etcd2/test/wire"
+)
+
+func TestMain(m *testing.M) { os.Exit(proc.Main(m)) }
+
+// Shape of the test.
+const (
+	size         = 3
+	clients      = 8
+	defaultChaos = 15 * time.Second
+	calmest      = time.Second             // between two faults
+	election     = 1000 * time.Millisecond // the servers' default
+	patience     = 60 * time.Second        // nothing waits for it in a good run
+)
+
+func TestClusterKeepsItsWord(t *testing.T) {
+	length, seed := fromEnv(t)
+	t.Logf("CHAOS=%v CHAOS_SEED=%d", length, seed)
+	w := newWorld(t, seed)
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+
+	var load, watching sync.WaitGroup
+	crew := make([]*client, clients)
+	for i := range crew {
+		crew[i] = newClient(w, i)
+		load.Go(func() { crew[i].run(ctx) })
+	}
+	followers := make([]*follower, size)
+	for i := range followers {
+		followers[i] = newFollower(w, i)
+		watching.Go(func() { followers[i].run(t.Context()) })
+	}
+	w.misfortune(length)
+	stop()
+	load.Wait()
+
+	w.settle()
+	last := w.marker()
+	for _, f := range followers {
+		f.until(last)
+	}
+	watching.Wait()
+	checkHistory(t, crew)
+	checkFollowers(t, crew, followers)
+	w.report()
+}
+
+// world is the cluster and what surrounds it. The test's goroutine owns the
+// processes; the rest is shared.
+type world struct {
+	t       *testing.T
+	rng     *rand.Rand
+	members []*proc.Member
+	net     *network
+	seed    uint64
+	began   time.Time
+
+	faults    map[string]int
+	leaderTo  []time.Duration // from the kill of a leader to the next acknowledged write
+	handovers []time.Duration // from SIGTERM of a leader to the next acknowledged write
+}
+
+func newWorld(t *testing.T, seed uint64) *world {
+	w := &world{t: t, seed: seed, began: time.Now(), rng: rand.New(rand.NewPCG(seed, 0)), net: newNetwork(t), faults: map[string]int{}}
+	w.members = proc.StartCluster(t, size, proc.Options{Advertise: w.net.gate, Flags: []string{"--snapshot-count", "2000"}})
+	for _, m := range w.members {
+		w.net.name(m.Name, ask(m).ID, m.Peer)
+	}
+	return w
+}
+
+// settle mends everything and waits until all members show the same tree.
+func (w *world) settle() {
+	w.t.Helper()
+	w.net.mend()
+	for end := time.Now().Add(patience); ; {
+		trees := make([][]byte, size)
+		for i, m := range w.members {
+			if x, body, err := wire.Do(m.Client, wire.Request{Method: "GET", Target: "/v2/keys/chaos?recursive=true&sorted=true"}); err == nil && x.Status == 200 {
+				trees[i] = body
+			}
+		}
+		if trees[0] != nil && !slices.ContainsFunc(trees, func(b []byte) bool { return !bytes.Equal(b, trees[0]) }) {
+			return
+		}
+		if time.Now().After(end) {
+			w.t.Fatalf("CHAOS_SEED=%d: the members do not agree %v after the last fault", w.seed, patience)
+		}
+		<-time.After(100 * time.Millisecond) // between two looks at other processes
+	}
+}
+
+// marker writes the last event of the run and returns its index.
+func (w *world) marker() uint64 {
+	w.t.Helper()
+	for end := time.Now().Add(patience); time.Now().Before(end); {
+		if a := put(w.t.Context(), plainHTTP(5*time.Second), w.members[0].URL(), "/chaos/end", "end"); a.index > 0 {
+			return a.index
+		}
+	}
+	w.t.Fatalf("CHAOS_SEED=%d: no write goes through after the last fault", w.seed)
+	return 0
+}
+
+// report prints what happened. The times are for people; none of them fails.
+func (w *world) report() {
+	w.t.Logf("faults: %v", w.faults)
+	w.t.Logf("leader killed → next acknowledged write: %s", summary(w.leaderTo))
+	w.t.Logf("leader ended by SIGTERM → next acknowledged write: %s", summary(w.handovers))
+}
+
+func summary(ds []time.Duration) string {
+	if len(ds) == 0 {
+		return "never happened"
+	}
+	slices.Sort(ds)
+	show := func(d time.Duration) string { return d.Round(time.Millisecond).String() }
+	return "p50 " + show(ds[len(ds)/2]) + ", max " + show(ds[len(ds)-1]) + ", " + strconv.Itoa(len(ds)) + " times"
+}
+
+func fromEnv(t *testing.T) (time.Duration, uint64) {
+	t.Helper()
+	length, seed := defaultChaos, uint64(time.Now().UnixNano()>>10&0xffffff)
+	var err error
+	if text := os.Getenv("CHAOS"); text != "" {
+		if length, err = time.ParseDuration(text); err != nil {
+			t.Fatalf("CHAOS=%q is no duration such as 5m", text)
+		}
+	}
+	if text := os.Getenv("CHAOS_SEED"); text != "" {
+		if seed, err = strconv.ParseUint(text, 10, 64); err != nil {
+			t.Fatalf("CHAOS_SEED=%q is not a number", text)
+		}
+	}
+	return length, seed
+}
