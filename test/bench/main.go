@@ -140,11 +140,11 @@ func measure(ctx context.Context, s settings, r row, t *target) error {
 		return err
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	srv, err := start(ctx, t.binary, t.flags, dir)
+	srv, err := start(ctx, t.binary, t.flags, dir, max(r.members, 1))
 	if err != nil {
 		return err
 	}
-	defer srv.kill()
+	defer killAll(append([]*server{srv}, srv.others...))
 	figures, err := r.run(ctx, s, srv)
 	if err != nil {
 		return err

@@ -12,6 +12,7 @@ type row struct {
 	name    string
 	title   string
 	big     bool // takes minutes on a slow server
+	members int  // of the cluster; 1
 	columns []column
 	run     func(ctx context.Context, s settings, srv *server) ([]figure, error)
 }
@@ -53,6 +54,31 @@ func rows() []row {
 				{"put1 CPU per request", micros, 0, ""},
 			},
 			run: requestRow("put1", 1, putScript, put10k),
+		},
+		{
+			name: "put3", title: "three members, PUT at the leader, 256 connections", members: 3,
+			columns: requestColumns("put3", 14_400, 81, "≤ 0.45 × 3.4"),
+			run:     requestRow("put3", 256, putScript, put10k),
+		},
+		{
+			name: "putf3", title: "three members, PUT at a follower, 256 connections", members: 3,
+			columns: requestColumns("putf3", 9_300, 95, "≤ 0.45 × 3.4"),
+			run:     atFollower(requestRow("putf3", 256, putScript, put10k)),
+		},
+		{
+			name: "qget3", title: "three members, GET quorum=true at the leader, 256 connections", members: 3,
+			columns: requestColumns("qget3", 10_100, 77, "≤ 0.20 × 3.4"),
+			run:     requestRow("qget3", 256, getScript("?quorum=true"), get10k("?quorum=true")),
+		},
+		{
+			name: "catchup", title: "three members, one comes back 1M keys behind while 16 connections write", big: true, members: 3,
+			columns: []column{
+				{"catchup time", micros, 0, ""},
+				{"catchup p99.9 at the leader", micros, 0, ""},
+				{"catchup max at the leader", micros, 0, "≤ 300 ms"},
+				{"catchup max without a follower", micros, 0, ""},
+			},
+			run: catchUpRow,
 		},
 		{
 			name: "1m", title: "1M keys × 64 B, 1000 per directory", big: true,
@@ -170,6 +196,13 @@ func requestRow(name string, conns int, script string, request requestMaker) fun
 			out = append(out, figure{name + " CPU per request", inMicros(after-before) / float64(r.requests)})
 		}
 		return out, nil
+	}
+}
+
+// atFollower puts the load of a row on a member that does not lead.
+func atFollower(run func(context.Context, settings, *server) ([]figure, error)) func(context.Context, settings, *server) ([]figure, error) {
+	return func(ctx context.Context, s settings, srv *server) ([]figure, error) {
+		return run(ctx, s, srv.follower())
 	}
 }
 

@@ -3,48 +3,104 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 )
 
-// server is a running process under measurement.
+// server is a running process under measurement, alone or the member of a cluster
+// that takes the load.
 type server struct {
-	addr string // host:port of the client API
-	dir  string // data directory
-	args []string
-	bin  string
-	cmd  *exec.Cmd
-	log  bytes.Buffer
-	done chan struct{} // closed when the process has ended
+	addr   string // host:port of the client API
+	dir    string // data directory
+	args   []string
+	bin    string
+	cmd    *exec.Cmd
+	log    bytes.Buffer
+	done   chan struct{} // closed when the process has ended
+	others []*server     // the other members of its cluster
 }
 
-// start runs a fresh server with its data below dir and waits until it serves.
-func start(ctx context.Context, bin string, flags []string, dir string) (*server, error) {
-	client, err := freeAddr()
-	if err != nil {
-		return nil, err
+// start runs a fresh cluster of so many members with its data below dir, waits
+// until it serves, and returns the member that leads.
+func start(ctx context.Context, bin string, flags []string, dir string, members int) (*server, error) {
+	all := make([]*server, members)
+	var founders []string
+	for i := range all {
+		client, err := freeAddr()
+		if err != nil {
+			return nil, err
+		}
+		peer, err := freeAddr()
+		if err != nil {
+			return nil, err
+		}
+		name := "bench" + strconv.Itoa(i)
+		all[i] = &server{addr: client, dir: filepath.Join(dir, name), bin: bin}
+		all[i].args = append([]string{
+			"--name", name, "--data-dir", all[i].dir,
+			"--listen-client-urls", "http://" + client, "--advertise-client-urls", "http://" + client,
+			"--listen-peer-urls", "http://" + peer, "--initial-advertise-peer-urls", "http://" + peer,
+		}, flags...)
+		founders = append(founders, name+"=http://"+peer)
 	}
-	peer, err := freeAddr()
-	if err != nil {
-		return nil, err
+	for i, s := range all {
+		s.args = append(s.args, "--initial-cluster", strings.Join(founders, ","))
+		if err := s.launch(); err != nil {
+			killAll(all[:i])
+			return nil, err
+		}
 	}
-	s := &server{addr: client, dir: filepath.Join(dir, "data"), bin: bin}
-	s.args = append([]string{
-		"--name", "bench", "--data-dir", s.dir,
-		"--listen-client-urls", "http://" + client, "--advertise-client-urls", "http://" + client,
-		"--listen-peer-urls", "http://" + peer, "--initial-advertise-peer-urls", "http://" + peer,
-		"--initial-cluster", "bench=http://" + peer,
-	}, flags...)
-	return s, s.begin(ctx)
+	for _, s := range all {
+		if err := s.awaitServing(ctx); err != nil {
+			killAll(all)
+			return nil, err
+		}
+	}
+	return leader(all)
+}
+
+// leader returns the member that leads, knowing the others.
+func leader(all []*server) (*server, error) {
+	for i, s := range all {
+		resp, err := http.Get("http://" + s.addr + "/v2/stats/self")
+		if err != nil {
+			continue
+		}
+		var self struct{ State string }
+		err = json.NewDecoder(resp.Body).Decode(&self)
+		_ = resp.Body.Close()
+		if err == nil && self.State == "StateLeader" {
+			s.others = slices.Delete(slices.Clone(all), i, i+1)
+			return s, nil
+		}
+	}
+	killAll(all)
+	return nil, errors.New("no member leads")
+}
+
+// follower is another member, to put the load on instead.
+func (s *server) follower() *server {
+	f := s.others[0]
+	f.others = append([]*server{s}, s.others[1:]...)
+	return f
+}
+
+func killAll(all []*server) {
+	for _, s := range all {
+		s.kill()
+	}
 }
 
 // freeAddr returns an address on loopback that is free at this moment.
@@ -59,6 +115,18 @@ func freeAddr() (string, error) {
 // begin starts the process on its data directory and waits until it answers a
 // write, which is when it has a leader.
 func (s *server) begin(ctx context.Context) error {
+	if err := s.launch(); err != nil {
+		return err
+	}
+	if err := s.awaitServing(ctx); err != nil {
+		s.kill()
+		return err
+	}
+	return nil
+}
+
+// launch starts the process on its data directory.
+func (s *server) launch() error {
 	s.cmd = exec.Command(s.bin, s.args...)
 	s.cmd.Stderr, s.cmd.Stdout = &s.log, io.Discard
 	if err := s.cmd.Start(); err != nil {
@@ -69,8 +137,11 @@ func (s *server) begin(ctx context.Context) error {
 		_ = s.cmd.Wait() // how it ended shows in the log
 		close(s.done)
 	}()
+	return nil
+}
+
+func (s *server) awaitServing(ctx context.Context) error {
 	if err := s.waitFor(ctx, putRequest(nil, s.addr, "/bench-start", "1"), time.Minute); err != nil {
-		s.kill()
 		return fmt.Errorf("%w\n%s", err, s.log.String())
 	}
 	return nil
@@ -113,9 +184,18 @@ func (s *server) kill() {
 	<-s.done
 }
 
-// cpu returns the processor time the process has used. ok is false where the
-// system does not tell.
+// cpu returns the processor time that the process and the other members have used.
+// ok is false where the system does not tell.
 func (s *server) cpu() (used time.Duration, ok bool) {
+	used, ok = s.ownCPU()
+	for _, o := range s.others {
+		more, told := o.ownCPU()
+		used, ok = used+more, ok && told
+	}
+	return used, ok
+}
+
+func (s *server) ownCPU() (used time.Duration, ok bool) {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", s.cmd.Process.Pid))
 	if err != nil {
 		return 0, false
