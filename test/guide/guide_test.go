@@ -117,7 +117,7 @@ func members(t *testing.T, on stage, ip string) []member {
 // awaitVoters waits until a host knows so many members that have a vote.
 func awaitVoters(t *testing.T, on stage, ip string, n int) {
 	t.Helper()
-	want := fmt.Sprintf("\netcd_cluster_voters %d\n", n)
+	want := fmt.Sprintf("\netcd_server_voters %d\n", n)
 	for end := time.Now().Add(patience); time.Now().Before(end); {
 		if strings.Contains(on.curl(t, ip, 200, "http://"+ip+":2379/metrics"), want) {
 			return
