@@ -7,6 +7,7 @@ DIST     ?= dist
 FUZZTIME ?= 30s
 SEEDS    ?= 1000
 CRASHES  ?= 250
+CHAOS    ?= 5m
 ROWS     ?=
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 
@@ -102,6 +103,10 @@ sim: ## SEEDS simulated runs of a cluster
 .PHONY: crash
 crash: ## kill the server CRASHES times while it is written to
 	CRASHES=$(CRASHES) $(GO) test -count=1 -v -timeout 30m -run '^TestKill' ./test/crash
+
+.PHONY: chaos
+chaos: ## a cluster of processes under load for CHAOS while things go wrong
+	CHAOS=$(CHAOS) $(GO) test -count=1 -v -timeout 60m ./test/chaos
 
 .PHONY: bench
 bench: build ## our figures beside those of an installed etcd 3.4; ROWS=put256,get256 selects
