@@ -81,6 +81,36 @@ func TestSnapshotCatchUp(t *testing.T) {
 	})
 }
 
+// The same with the checkpoint file as it really is, again and again, and with the
+// members' restarts in between.
+func TestSnapshotCatchUpWithFiles(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGroup(t, 3)
+		defer g.endAll()
+		g.tune(func(c *Config) { c.CheckpointEntries, c.TailEntries, c.Checkpoints = 10, 10, nil })
+		g.startAll()
+		for round := range 3 {
+			l, f := g.leader(), g.follower()
+			g.isolate(f, true)
+			for i := range 40 {
+				g.members[l].set(fmt.Sprintf("k%d-%d", round, i), strings.Repeat("v", 1000), 0)
+				synctest.Wait()
+			}
+			before := g.wire.received()
+			g.isolate(f, false)
+			g.settle()
+			if g.wire.received() == before {
+				t.Errorf("round %d: no checkpoint was sent", round)
+			}
+			g.members[l].set("x", "", 0)
+			g.settle()
+			g.end(f)
+			g.launch(f).await()
+			g.settle()
+		}
+	})
+}
+
 // Power fails while a checkpoint takes the place of the log, at every step of that:
 // the member starts again with all it had been given.
 func TestCrashDuringInstallation(t *testing.T) {
