@@ -11,7 +11,7 @@ import (
 // announce publishes this member's name and client URLs, which every start does
 // anew, and waits until the cluster version is decided.
 func (s *Server) announce(ctx context.Context) error {
-	if !s.publish(ctx) {
+	if !s.awaitNamed(ctx) || !s.publish(ctx) {
 		return nil
 	}
 	select {
@@ -20,6 +20,21 @@ func (s *Server) announce(ctx context.Context) error {
 		close(s.announced)
 	}
 	return nil
+}
+
+// awaitNamed waits until the log has named this member, which is when a newcomer
+// has caught up with its own addition; false means that ctx ended first. A write
+// before that could reach this member inside a checkpoint, which tells of no
+// outcomes.
+func (s *Server) awaitNamed(ctx context.Context) bool {
+	for {
+		if _, known := s.cluster.Load().Member(s.id); known {
+			return true
+		}
+		if pause(ctx, changeRetry) != nil {
+			return false
+		}
+	}
 }
 
 // publish repeats until it succeeds; false means that ctx ended first.

@@ -36,7 +36,8 @@ type wire struct {
 
 	versions map[membership.ID]string // what members say they are; version.Server
 
-	snapshots int // checkpoints that arrived
+	linger    time.Duration // between the wish to send a checkpoint and its opening
+	snapshots int           // checkpoints that arrived
 	// onForward, when set, is asked about every batch of forwarded writes; an error
 	// sends it back.
 	onForward func(from, to membership.ID, writes [][]byte) error
@@ -197,6 +198,7 @@ func (e *end) carry(ctx context.Context, to membership.ID, m *raftpb.Message) er
 	if !ok || s == nil {
 		return errUnreachable
 	}
+	time.Sleep(e.linger)
 	from, err := e.self.OpenSnapshot(ctx, m.GetSnapshot().GetMetadata().GetIndex())
 	if err != nil {
 		return err
