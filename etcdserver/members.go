@@ -107,6 +107,11 @@ func (s *Server) change(ctx context.Context, c membership.Change) error {
 		}
 		return s.askForChange(ctx, leader, a, outcomes)
 	})
+	select {
+	case o := <-outcomes: // knows better than an answer to a question that came twice
+		return o.refused
+	default:
+	}
 	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
 		return s.unanswered(ctx, start)
 	}
@@ -319,7 +324,7 @@ func (s *Server) ask(ctx context.Context, to membership.ID, question string, bod
 		return answer, nil
 	case errors.As(err, &refused):
 		return nil, meaning(refused.Text)
-	case errors.As(err, &call) && call.Op == "dial":
+	case errors.As(err, &call) && call.Op == "dial", errors.Is(err, peer.ErrUnknown):
 		return nil, errNotLeader // another one may by the next time
 	}
 	s.log.Warn("no answer from the leader", "leader", to, "question", question, "error", err)

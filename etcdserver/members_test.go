@@ -326,26 +326,77 @@ func TestChangesThatRace(t *testing.T) {
 	})
 }
 
+// A removal waits for an addition that is under way, and both happen.
+func TestRemoveWhileAnotherChangeIsPending(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGroup(t, 3)
+		defer g.endAll()
+		g.startAll()
+		l, f := g.leader(), g.follower()
+		g.isolate(l, true) // nothing is committed until it is let back
+		errs := make(chan error, 2)
+		go func() { errs <- second(g.members[l].AddMember(t.Context(), []string{"http://new:1"})) }()
+		synctest.Wait()
+		go func() { errs <- g.members[l].RemoveMember(t.Context(), g.beds[f].self.ID) }()
+		time.Sleep(300 * time.Millisecond)
+		if len(errs) > 0 {
+			t.Errorf("a change without a quorum ended with %v", <-errs)
+		}
+		g.isolate(l, false)
+		for range 2 {
+			if err := <-errs; err != nil {
+				t.Error(err)
+			}
+		}
+		if got := len(g.members[l].Members()); got != 3 {
+			t.Errorf("%d members, want 3: one more and one less", got)
+		}
+		if err := g.gone(f); !errors.Is(err, ErrRemoved) {
+			t.Errorf("Run = %v, want ErrRemoved", err)
+		}
+		g.settle()
+	})
+}
+
+// A member without a vote takes requests like any other.
+func TestChangeAskedAtALearner(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGroup(t, 3)
+		defer g.endAll()
+		g.startAll()
+		n := g.add(0)
+		r := g.launch(n)
+		if err := r.RemoveMember(t.Context(), 77); !errors.Is(err, membership.ErrIDNotFound) {
+			t.Errorf("RemoveMember = %v, want ErrIDNotFound", err)
+		}
+		g.remove(n, n)
+		if err := g.gone(n); !errors.Is(err, ErrRemoved) {
+			t.Errorf("Run = %v, want ErrRemoved", err)
+		}
+		g.settle()
+	})
+}
+
 // The leader gives way before it is removed, so writes go on without an election.
 func TestRemoveLeader(t *testing.T) {
-	for _, who := range []string{"leader", "follower"} {
-		t.Run("asked at the "+who, func(t *testing.T) {
+	for _, tt := range []struct {
+		who string
+		of  int
+	}{{"leader", 3}, {"follower", 3}, {"leader", 2}, {"follower", 2}} {
+		t.Run(fmt.Sprintf("of %d, asked at the %s", tt.of, tt.who), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				g := newGroup(t, 3)
+				g := newGroup(t, tt.of)
 				defer g.endAll()
 				g.strict()
 				g.startAll()
 				l := g.leader()
 				at := l
-				if who == "follower" {
+				if tt.who == "follower" {
 					at = g.follower()
 				}
 				start := time.Now()
 				g.remove(at, l)
-				f := g.follower()
-				if f == l {
-					f = g.leader()
-				}
+				f := (l + 1) % tt.of
 				g.members[f].set("foo", "bar", 0)
 				if took := time.Since(start); took > 500*time.Millisecond {
 					t.Errorf("removal of the leader and a write took %v", took)
@@ -353,7 +404,7 @@ func TestRemoveLeader(t *testing.T) {
 				if err := g.gone(l); !errors.Is(err, ErrRemoved) {
 					t.Errorf("Run = %v, want ErrRemoved", err)
 				}
-				g.voters(f, 2)
+				g.voters(f, tt.of-1)
 				g.settle()
 			})
 		})
