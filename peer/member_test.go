@@ -40,6 +40,7 @@ type fake struct {
 
 	decline error         // what Forwarded, ReceiveSnapshot and Answer return
 	stall   chan struct{} // Step waits for it when it is set
+	forget  bool          // Step keeps nothing
 }
 
 func (f *fake) ID() membership.ID            { return f.id }
@@ -60,6 +61,9 @@ func (f *fake) Step(ctx context.Context, m *raftpb.Message) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		}
+	}
+	if f.forget {
+		return nil
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
