@@ -28,7 +28,8 @@ func bootstrap(ctx context.Context, c *Config, log *slog.Logger) error {
 		return err
 	}
 	if running {
-		return restart(c, log)
+		restart(c, log)
+		return nil
 	}
 	switch {
 	case c.Discovery != "" && c.ClusterState == stateExisting:
@@ -51,14 +52,10 @@ func bootstrap(ctx context.Context, c *Config, log *slog.Logger) error {
 
 // restart is the start of a member that has a log: what it was told about the
 // initial cluster no longer counts, however wrong that is.
-func restart(c *Config, log *slog.Logger) error {
+func restart(c *Config, log *slog.Logger) {
 	if c.Discovery != "" {
 		log.Warn(fmt.Sprintf("discovery token ignored since a cluster has already been initialized. Valid log found at %q", c.LogDir()))
 	}
-	if c.ForceNewCluster {
-		return fmt.Errorf("cannot force a new cluster from the data in %s: this build restarts members as they are; start it without --force-new-cluster", c.DataDir)
-	}
-	return nil
 }
 
 // checkFounding refuses an initial cluster that this member cannot found.
