@@ -292,3 +292,112 @@ func TestLeadsTo(t *testing.T) {
 		}
 	}
 }
+
+// A copy from further on than what raft knows to be committed here is not put into
+// place: raft might later bring in something older. The member waits for the log.
+func TestRepairWaitsForTheLog(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newComparing(t, 3)
+		var ahead func(from membership.ID)
+		g.onFetch(func(_ *Server, from membership.ID) error { ahead(from); return nil })
+		defer g.endAll()
+		g.startAll()
+		wrong := g.follower()
+		r, other := g.members[wrong], g.members[(wrong+1)%3]
+		deaf := func(cut bool) {
+			for i, b := range g.beds {
+				if i != wrong {
+					g.wire.cut(b.self.ID, r.id, cut)
+				}
+			}
+		}
+		fetches := 0
+		ahead = func(from membership.ID) {
+			if fetches++; fetches > 1 {
+				return
+			}
+			deaf(true)
+			other.set("bar", "v", 0)
+			s := g.wire.at(from)
+			snapshot, err := s.OpenSnapshot(t.Context(), other.progress.index.Load())
+			if err != nil {
+				t.Fatal(err)
+			}
+			snapshot.Close()
+		}
+		other.set("foo", "bar", 0)
+		g.settle()
+		r.plant("foo", "wrong")
+		g.awaitCheck()
+		time.Sleep(r.cfg.requestTimeout() + time.Second)
+		if fetches == 0 || r.Agreement().Refused == "" {
+			t.Fatalf("after %d fetches of a copy ahead of the log: %+v, want the member to wait", fetches, r.Agreement())
+		}
+		deaf(false)
+		time.Sleep(2 * repairRetry)
+		g.settle()
+		if r.Agreement().Refused != "" || r.value("bar") != "v" {
+			t.Errorf("once the log is there: %+v", r.Agreement())
+		}
+	})
+}
+
+// A crash right after the copy was put into place loses nothing of it.
+func TestCrashAfterRepair(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newComparing(t, 3)
+		defer g.endAll()
+		g.startAll()
+		wrong := g.follower()
+		r, other := g.members[wrong], g.members[(wrong+1)%3]
+		other.set("foo", "bar", 0)
+		g.settle()
+		r.plant("foo", "wrong")
+		for r.Agreement().Refetches == 0 {
+			time.Sleep(10 * time.Millisecond)
+		}
+		g.crash(wrong)
+		other.set("bar", "v", 0)
+		g.launch(wrong).await()
+		g.settle()
+		if got := g.members[wrong].value("foo") + g.members[wrong].value("bar"); got != "barv" {
+			t.Errorf("after the crash the member reads %s, want barv", got)
+		}
+		g.members[wrong].set("foo", "again", 0)
+		g.awaitCheck()
+		if a := g.members[wrong].Agreement(); a.Checks == 0 || a.Divergences != 0 {
+			t.Errorf("after the crash: %+v, want checks without a difference", a)
+		}
+	})
+}
+
+// Whoever waits for a write when the member stops serving is told at once.
+func TestWaitingWriteIsRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newComparing(t, 3)
+		g.onFetch(func(*Server, membership.ID) error { return errUnreachable })
+		defer g.endAll()
+		g.startAll()
+		r := g.members[g.follower()]
+		r.set("foo", "bar", 0)
+		g.settle()
+		r.plant("foo", "wrong")
+		held := make(chan struct{})
+		defer close(held)
+		g.wire.onForwarded(func(membership.ID, membership.ID, [][]byte) error { <-held; return nil })
+		time.Sleep(checkEvery - time.Second)
+		outcome := make(chan error, 1)
+		go func() { outcome <- r.try(context.Background(), "bar", "v") }()
+		for r.Agreement().Refused == "" {
+			time.Sleep(10 * time.Millisecond)
+		}
+		select {
+		case err := <-outcome:
+			if err == nil || !strings.Contains(err.Error(), "differs from the quorum") {
+				t.Errorf("the write that waited ends with %v, want the refusal", err)
+			}
+		case <-time.After(time.Second):
+			t.Error("the write that waited still waits")
+		}
+	})
+}

@@ -102,8 +102,8 @@ func (s *Server) applyNormal(data []byte, index, term uint64) error {
 		return err
 	}
 	if decoded.kind == entryAgreement {
+		s.reachMark(index) // first: who asks for a mark that was passed gets no digest
 		s.progress.set(index, term)
-		s.reachMark(index)
 		return nil
 	}
 	op, err := decoded.operation()
