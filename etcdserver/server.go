@@ -7,6 +7,10 @@
 // write is durable on a quorum and visible to reads at this member. When a
 // promise can no longer be kept, such as after a failed fsync, Run returns an
 // error and the member serves nothing more.
+//
+// Every member takes writes and linearizable reads, whoever leads: a write waits in
+// the member that was asked until there is a leader and goes to it once, or again
+// when that one certainly did not take it. The leader tells the cluster's time.
 package etcdserver
 
 import (
