@@ -256,6 +256,7 @@ func TestExpiryIsPunctualAndIdleMembersAreSilent(t *testing.T) {
 				break
 			}
 		}
+		synctest.Wait() // the event comes before the position has moved
 		at := r.progress.position()
 		time.Sleep(time.Hour)
 		synctest.Wait()
