@@ -17,6 +17,7 @@ import (
 	"strings"
 	"time"
 
+	"etcd2/internal/cors"
 	"etcd2/version"
 )
 
@@ -80,7 +81,7 @@ func Handler(s Server, cfg Config) http.Handler {
 		Server:  s,
 		cfg:     cfg,
 		metrics: cfg.Metrics,
-		anyone:  slices.Contains(cfg.CORS, "*"),
+		cors:    cors.New(cfg.CORS),
 
 		clusterID:   []string{s.ClusterID().String()},
 		quorumReads: cfg.DefaultRead == ReadQuorum,
@@ -93,7 +94,7 @@ type handler struct {
 	Server
 	cfg     Config
 	metrics *Metrics
-	anyone  bool             // CORS for every origin
+	cors    cors.Policy
 	routes  map[string]route // by exact path; /v2/keys and /v2/members stand apart
 
 	clusterID   []string // the X-Etcd-Cluster-Id of every answer; nothing appends to it
@@ -130,9 +131,7 @@ func (h *handler) table() map[string]route {
 
 // ServeHTTP answers one request.
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if len(h.cfg.CORS) > 0 {
-		h.allowOrigin(w.Header(), r)
-	}
+	h.cors.Allow(w.Header(), r.Header.Get("Origin"))
 	if r.Method == http.MethodOptions {
 		w.WriteHeader(http.StatusOK)
 		return
@@ -174,18 +173,4 @@ func allows(list, method string) bool {
 func methodNotAllowed(w http.ResponseWriter, allow string) {
 	w.Header().Set("Allow", allow)
 	http.Error(w, "Method Not Allowed", http.StatusMethodNotAllowed)
-}
-
-// allowOrigin adds the CORS headers if the origin may call.
-func (h *handler) allowOrigin(header http.Header, r *http.Request) {
-	origin := r.Header.Get("Origin")
-	switch {
-	case h.anyone:
-		origin = "*"
-	case origin == "" || !slices.Contains(h.cfg.CORS, origin):
-		return
-	}
-	header.Set("Access-Control-Allow-Methods", "POST, GET, OPTIONS, PUT, DELETE")
-	header.Set("Access-Control-Allow-Origin", origin)
-	header.Set("Access-Control-Allow-Headers", "accept, content-type, authorization")
 }

@@ -38,6 +38,7 @@ var places = map[string]place{
 	"store":              {rung: 0},
 	"membership":         {rung: 0},
 	"auth":               {rung: 0, modules: []string{bcrypt}},
+	"internal/cors":      {rung: 0},
 	"internal/disk":      {rung: 0, modules: []string{system}},
 	"internal/tlsconf":   {rung: 0},
 	"internal/openfiles": {rung: 0},
@@ -55,7 +56,7 @@ var places = map[string]place{
 	"api/v2":     {rung: 3, modules: []string{metrics}},
 	"api/legacy": {rung: 3},
 	"api/mod":    {rung: 3},
-	"proxy":      {rung: 3},
+	"proxy":      {rung: 3, modules: []string{metrics}},
 	"etcdctl":    {rung: 3, modules: []string{cobra}},
 
 	"cmd/etcd":    {rung: 4, modules: []string{cobra}},
