@@ -114,10 +114,12 @@ func (t *Transport) connect(ctx context.Context, target string) (conn net.Conn, 
 	}
 	var secure *tls.Config
 	if base.Scheme == "https" {
-		if t.cfg.TLS == nil {
+		if t.cfg.TLS != nil {
+			secure = t.cfg.TLS().Clone()
+		}
+		if secure == nil {
 			return nil, nil, fmt.Errorf("%w: %s", ErrNoTLS, target)
 		}
-		secure = t.cfg.TLS().Clone()
 		// A stream sends what it has at once: records that begin small would
 		// each be a write of their own.
 		secure.DynamicRecordSizingDisabled = true

@@ -13,7 +13,7 @@ type Config struct {
 	// Dial makes a connection; net.Dialer.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 	// TLS returns the settings of one connection to an https URL and is asked at
-	// each dial. Without it https URLs are refused.
+	// each dial. Without it, or when it returns nil, https URLs are refused.
 	TLS func() *tls.Config
 	// PeerURLs are where others reach this member. They are told to members that
 	// may not know it yet; the URLs that Receiver.Members lists for it.

@@ -22,6 +22,7 @@ const (
 	kindRefused kind = 5 // on the way back: forwarded writes that were not taken
 	kindChunk   kind = 6 // a piece of a checkpoint
 	kindEnd     kind = 7 // the end of a checkpoint
+	kindAlive   kind = 8 // on the way back: unasked sign of life
 )
 
 const (

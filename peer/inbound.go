@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"time"
 
 	"go.etcd.io/raft/v3/raftpb"
 
@@ -26,7 +27,8 @@ type inbound struct {
 	from membership.ID
 	link *link // the way back to the sender
 	conn *patient
-	back []byte // what is written back, kept for the next time
+	back []byte    // what is written back, kept for the next time
+	said time.Time // when something was written back
 	stop context.CancelFunc
 }
 
@@ -166,7 +168,8 @@ func (in *inbound) run(ctx context.Context) error {
 	if _, err := in.conn.Write([]byte(answer)); err != nil {
 		return err
 	}
-	stream := newFrames(in.conn)
+	in.said = time.Now()
+	stream := newFrames(in)
 	for {
 		f, err := stream.next()
 		if err != nil {
@@ -229,7 +232,19 @@ func (in *inbound) pong(f frame) error {
 	return in.writeBack()
 }
 
+// Read reads what the sender sends. On a slow link the next ping is behind
+// megabytes: it is told that they arrive.
+func (in *inbound) Read(b []byte) (int, error) {
+	n, err := in.conn.Read(b)
+	if err == nil && time.Since(in.said) > 2*in.t.cfg.KeepAlive {
+		in.back = appendFrame(in.back[:0], kindAlive, nil)
+		err = in.writeBack()
+	}
+	return n, err
+}
+
 func (in *inbound) writeBack() error {
+	in.said = time.Now()
 	_, err := in.conn.Write(in.back)
 	if cap(in.back) > keptBytes {
 		in.back = nil

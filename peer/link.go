@@ -27,15 +27,15 @@ type link struct {
 	leave context.CancelFunc
 	guest bool // not named by Set: it told its URLs itself; guarded by Transport.mu
 
-	mu      sync.Mutex // guards the fields below
-	urls    []string
-	pick    int                     // the URL to dial next
-	active  string                  // the URL of the stream, "" without one
-	cut     context.CancelCauseFunc // ends the stream
-	since   time.Time               // of the stream, or of its end
-	noted   time.Time               // when a change of state was logged
-	quiet   bool                    // the end of this stream is not worth a line
-	trip    roundTrips
+	mu     sync.Mutex // guards the fields below
+	urls   []string
+	pick   int                     // the URL to dial next
+	active string                  // the URL of the stream, "" without one
+	cut    context.CancelCauseFunc // ends the stream
+	since  time.Time               // of the stream, or of its end
+	noted  time.Time               // when a change of state was logged
+	quiet  bool                    // the end of this stream is not worth a line
+	trip   roundTrips
 
 	sent, received counter
 	fail           atomic.Uint64
@@ -112,7 +112,6 @@ func (l *link) run(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		l.t.judge(l.id, err)
 		if time.Since(began) > l.t.cfg.Silence && conn != nil {
 			pause = l.t.cfg.RetryMin // it was a good one
 		}
@@ -145,6 +144,7 @@ func (l *link) dial(ctx context.Context) (conn net.Conn, url string, err error) 
 			return nil, "", err
 		}
 		l.noteDial(err)
+		l.t.judge(l.id, err)
 	}
 	return nil, "", err
 }
@@ -202,6 +202,17 @@ func (l *link) opened(url string, cut context.CancelCauseFunc) bool {
 // flappingPeriod is within which a connection that comes and goes is logged once.
 const flappingPeriod = 10 * time.Second
 
+// announce logs a connection that came and went too often to be logged then, and
+// has come to stay.
+func (l *link) announce() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if now := time.Now(); l.quiet && l.active != "" && now.Sub(l.since) >= flappingPeriod {
+		l.quiet, l.noted = false, now
+		l.t.log.Info(fmt.Sprintf("the connection with %s became active", l.id))
+	}
+}
+
 // closed records the end of the stream.
 func (l *link) closed(err error) {
 	l.mu.Lock()
@@ -236,6 +247,7 @@ func (l *link) readBack(c *patient, began time.Time) error {
 			if writes, err = decodeWrites(f.payload, f.private); err == nil {
 				l.t.told.refuse(writes)
 			}
+		case kindAlive:
 		default:
 			err = fmt.Errorf("%w: kind %d on the way back", errFrame, f.kind)
 		}

@@ -22,7 +22,14 @@ func (view) Members() []membership.Member {
 
 func (v view) ClusterVersion() string { return v.version }
 
-func TestHandler(t *testing.T) {
+// pages serves what the peer port tells everybody.
+func pages(c Cluster) http.Handler {
+	mux := http.NewServeMux()
+	addPages(mux, c)
+	return mux
+}
+
+func TestPages(t *testing.T) {
 	tests := []struct {
 		name, method, path, version string
 		status                      int
@@ -40,7 +47,7 @@ func TestHandler(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			rec := httptest.NewRecorder()
-			Handler(view{tt.version}).ServeHTTP(rec, httptest.NewRequest(tt.method, tt.path, nil))
+			pages(view{tt.version}).ServeHTTP(rec, httptest.NewRequest(tt.method, tt.path, nil))
 			if rec.Code != tt.status {
 				t.Errorf("%s %s = %d, want %d", tt.method, tt.path, rec.Code, tt.status)
 			}
@@ -53,7 +60,7 @@ func TestHandler(t *testing.T) {
 		})
 	}
 	rec := httptest.NewRecorder()
-	Handler(view{}).ServeHTTP(rec, httptest.NewRequest("GET", "/members", nil))
+	pages(view{}).ServeHTTP(rec, httptest.NewRequest("GET", "/members", nil))
 	if got := rec.Header().Get("X-Etcd-Cluster-Id"); got != "abc" {
 		t.Errorf("X-Etcd-Cluster-Id = %q, want abc", got)
 	}

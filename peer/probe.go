@@ -134,8 +134,9 @@ func (t *Transport) watch(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		for id, l := range t.Links() {
-			t.warn(id, l)
+		for id, l := range *t.routes.Load() {
+			l.announce()
+			t.warn(id, l.state())
 		}
 	}
 }

@@ -145,6 +145,26 @@ func TestBlackHole(t *testing.T) {
 	})
 }
 
+// TestFlappingConnection: the log does not fill, and its last line is true.
+func TestFlappingConnection(t *testing.T) {
+	bubble(t, 2, Config{}, func(t *testing.T, net *network, m []*node) {
+		time.Sleep(time.Minute)
+		for range 50 {
+			net.cut()
+			time.Sleep(2 * time.Second)
+		}
+		lines := m[0].logged("the connection with 2 became ")
+		if lines < 10 || lines > 25 {
+			t.Errorf("%d lines about 50 cuts in 100s, want about 20", lines)
+		}
+		time.Sleep(20 * time.Second)
+		log := strings.TrimSpace(m[0].fake.log.String())
+		if last := log[strings.LastIndex(log, "\n")+1:]; !strings.Contains(last, "became active") {
+			t.Errorf("the last line is %q, want that the connection is active", last)
+		}
+	})
+}
+
 // TestQuietStreamStays: signs of life keep a stream on which nothing is sent.
 func TestQuietStreamStays(t *testing.T) {
 	bubble(t, 2, Config{}, func(t *testing.T, net *network, m []*node) {

@@ -1,3 +1,19 @@
+// Package peer is the way between the members of a cluster: raft over HTTP on the
+// peer port.
+//
+// A member dials a stream of its own to each other member and sends its messages
+// on it; what comes back on the same connection are signs of life and writes that
+// were not taken. A connection that has gone dead is noticed within seconds and
+// dialled again. Nothing here retries a message: what was lost is reported, and
+// raft sends again what matters. Checkpoints and rare questions travel as HTTP
+// requests of their own. docs/format-peer.md tells what the bytes are.
+//
+// Send, Forward and Set never block and never call the member back. Run owns every
+// goroutine. What arrives is not trusted: it is checked before it is kept, and
+// memory is taken as bytes arrive.
+//
+// The peer port also tells proxies and tools who the members are, and changes
+// nothing for them.
 package peer
 
 import (
