@@ -31,8 +31,10 @@ func (s *Server) compareTrees(ctx context.Context) error {
 		case <-late.C:
 			s.agreement.release()
 		case m := <-s.agreement.marks:
-			s.compare(ctx, m)
-			late.Reset(viewKept)
+			if m.copies == s.agreement.copies.Load() { // else the tree it shows is gone
+				s.compare(ctx, m)
+				late.Reset(viewKept)
+			}
 		}
 	}
 }

@@ -3,6 +3,7 @@ package etcdserver
 import (
 	"fmt"
 	"math/rand/v2"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -26,8 +27,8 @@ func repairAtRandom(t *testing.T, seed uint64) {
 	g := newComparing(t, 3)
 	g.tune(func(c *Config) { c.CheckpointEntries = 50 })
 	slow := time.Duration(rnd.IntN(4)) * time.Second
-	fetches := 0
-	g.onFetch(func(*Server, membership.ID) error { fetches++; time.Sleep(slow); return nil })
+	var fetches atomic.Int32
+	g.onFetch(func(*Server, membership.ID) error { fetches.Add(1); time.Sleep(slow); return nil })
 	defer g.endAll()
 	g.startAll()
 	acknowledged := map[string]string{}
@@ -59,7 +60,7 @@ func repairAtRandom(t *testing.T, seed uint64) {
 		g.leader()
 		g.settle()
 	}
-	if fetches == 0 {
+	if fetches.Load() == 0 {
 		t.Error("nobody fetched a copy: this run tells nothing")
 	}
 	for _, r := range g.members {

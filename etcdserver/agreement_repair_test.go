@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -75,9 +77,9 @@ func TestMemberThatDiffersIsRepaired(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				g := newComparing(t, 3)
 				let := make(chan struct{})
-				asked := 0
+				var asked atomic.Int32
 				g.onFetch(func(*Server, membership.ID) error {
-					if asked++; asked == 1 {
+					if asked.Add(1) == 1 {
 						return errUnreachable
 					}
 					<-let
@@ -144,13 +146,10 @@ func TestMemberThatDiffersIsRepaired(t *testing.T) {
 func TestRepairOverChangesOfMembers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newComparing(t, 3)
-		var once bool
+		var once sync.Once
 		var change func(from membership.ID)
 		g.onFetch(func(_ *Server, from membership.ID) error {
-			if !once {
-				once = true
-				change(from)
-			}
+			once.Do(func() { change(from) })
 			return nil
 		})
 		defer g.endAll()
@@ -246,9 +245,9 @@ func TestRepairWaitsForTheLog(t *testing.T) {
 				}
 			}
 		}
-		fetches := 0
+		var fetches atomic.Int32
 		ahead = func(from membership.ID) {
-			if fetches++; fetches > 1 {
+			if fetches.Add(1) > 1 {
 				return
 			}
 			deaf(true)
@@ -265,8 +264,8 @@ func TestRepairWaitsForTheLog(t *testing.T) {
 		r.plant("foo", "wrong")
 		g.awaitCheck()
 		time.Sleep(r.cfg.requestTimeout() + time.Second)
-		if fetches == 0 || r.Agreement().Refused == "" {
-			t.Fatalf("after %d fetches of a copy ahead of the log: %+v, want the member to wait", fetches, r.Agreement())
+		if fetches.Load() == 0 || r.Agreement().Refused == "" {
+			t.Fatalf("after %d fetches of a copy ahead of the log: %+v, want the member to wait", fetches.Load(), r.Agreement())
 		}
 		deaf(false)
 		time.Sleep(2 * repairRetry)
