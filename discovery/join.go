@@ -28,6 +28,9 @@ type Joined struct {
 // before; IDs are those of the cluster. It refuses to be a member that ran before,
 // whose data would then be missing, and a cluster of versions it does not speak.
 //
+// A member that lags may not know the newcomer yet, so all are asked until one
+// expects it. When none does, the first answer says why.
+//
 // The texts of its errors are those of etcd 2.3. peers must list name.
 func (c *Client) Join(ctx context.Context, name string, peers membership.Peers) (*Joined, error) {
 	var urls []string
@@ -36,21 +39,23 @@ func (c *Client) Join(ctx context.Context, name string, peers membership.Peers) 
 			urls = append(urls, theirs...)
 		}
 	}
-	running, err := c.Running(ctx, urls)
-	if err != nil {
-		return nil, fmt.Errorf("cannot fetch cluster info from peer urls: %w", err)
+	var refused error
+	for running := range c.answers(ctx, urls) {
+		j, err := c.place(ctx, name, peers, running)
+		if err == nil {
+			if !c.compatible(ctx, j.Others) {
+				return nil, ErrIncompatible
+			}
+			return j, nil
+		}
+		if refused == nil {
+			refused = err
+		}
 	}
-	j, err := c.place(ctx, name, peers, running)
-	if err != nil {
-		return nil, fmt.Errorf("error validating peerURLs %s: %w", running, err)
+	if refused == nil {
+		refused = fmt.Errorf("cannot fetch cluster info from peer urls: %w", ErrNobody)
 	}
-	if running.hasRun(j.Self) {
-		return nil, BootstrappedError(j.Self)
-	}
-	if !c.compatible(ctx, j.Others) {
-		return nil, ErrIncompatible
-	}
-	return j, nil
+	return nil, refused
 }
 
 // BootstrappedError is the refusal of a member that ran before and comes without
@@ -61,8 +66,20 @@ func (e BootstrappedError) Error() string {
 	return fmt.Sprintf("member %s has already been bootstrapped", membership.ID(e))
 }
 
-// place pairs the initial cluster with the running one.
+// place finds the newcomer in the running cluster.
 func (c *Client) place(ctx context.Context, name string, peers membership.Peers, running *Running) (*Joined, error) {
+	j, err := c.pair(ctx, name, peers, running)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("error validating peerURLs %s: %w", running, err)
+	case running.hasRun(j.Self):
+		return nil, BootstrappedError(j.Self)
+	}
+	return j, nil
+}
+
+// pair matches the initial cluster with the running one.
+func (c *Client) pair(ctx context.Context, name string, peers membership.Peers, running *Running) (*Joined, error) {
 	if len(peers) != len(running.Members) {
 		return nil, errors.New("member count is unequal")
 	}

@@ -98,6 +98,29 @@ func TestJoinNobody(t *testing.T) {
 	}
 }
 
+// A member that lags has not heard of the newcomer yet, or still knows the one that
+// was removed before it.
+func TestOneMemberLags(t *testing.T) {
+	for _, stale := range []string{`[{"id":1,"peerURLs":["{U}"]}]`, `[{"id":1,"peerURLs":["{U}"]},{"id":7,"peerURLs":["http://127.0.0.1:1"],"clientURLs":["http://h:1"]},{"id":3,"peerURLs":["{V}"]}]`} {
+		list := `[{"id":1,"peerURLs":["{U}"]},{"id":2,"peerURLs":["http://127.0.0.1:1"]},{"id":3,"peerURLs":["{V}"]}]`
+		says, knows := answers{"/version": goodVersion}, answers{"/version": goodVersion}
+		u, v := speak(t, "abc", says), speak(t, "abc", knows)
+		if u > v { // the first in order is asked first
+			says, knows = knows, says
+		}
+		names := strings.NewReplacer("{U}", u, "{V}", v)
+		says["/members"], knows["/members"] = names.Replace(stale), names.Replace(list)
+		peers, err := membership.ParsePeers("a=" + u + ",b=http://127.0.0.1:1,c=" + v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, out := newClient(Config{})
+		if j, err := c.Join(t.Context(), "b", peers); err != nil || j.Self != 2 {
+			t.Errorf("Join = %+v, %v\n%s", j, err, out)
+		}
+	}
+}
+
 // A member that cannot be asked does not keep a newcomer out, if another can.
 func TestOneMemberIsDown(t *testing.T) {
 	down := silent()

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"log/slog"
 	"net"
 	"net/http"
@@ -108,14 +109,26 @@ type Running struct {
 // cluster are. The first usable answer counts; why another one is not usable is
 // logged. The error is ErrNobody.
 func (c *Client) Running(ctx context.Context, urls []string) (*Running, error) {
-	for _, u := range slices.Sorted(slices.Values(urls)) {
-		r, err := c.running(ctx, u, askTimeout)
-		if err == nil {
-			return r, nil
-		}
-		c.log.Warn(err.Error())
+	for r := range c.answers(ctx, urls) {
+		return r, nil
 	}
 	return nil, ErrNobody
+}
+
+// answers asks the peer URLs in turn, in sorted order, and yields what is usable.
+func (c *Client) answers(ctx context.Context, urls []string) iter.Seq[*Running] {
+	return func(yield func(*Running) bool) {
+		for _, u := range slices.Sorted(slices.Values(urls)) {
+			r, err := c.running(ctx, u, askTimeout)
+			if err != nil {
+				c.log.Warn(err.Error())
+				continue
+			}
+			if !yield(r) {
+				return
+			}
+		}
+	}
 }
 
 // Bootstrapped tells whether a member of this ID has run already, which is when
