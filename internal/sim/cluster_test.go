@@ -27,11 +27,10 @@ type cluster struct {
 	viewers  []*viewer
 	changes  []*change
 
-	history   *history
-	hash      hash.Hash64
-	step      int
-	diskFails bool // a failing disk was asked for, once at least
-	mended    bool // all faults have ended
+	history *history
+	hash    hash.Hash64
+	step    int
+	mended  bool // all faults have ended
 
 	snapshots, forwards, refusals, changesRefused, losses int
 }
@@ -207,9 +206,13 @@ func (c *cluster) describe() string {
 
 // exhaust lets everything happen that can happen without time passing.
 func (c *cluster) exhaust() {
+	deliveries := 0
 	for busy := true; busy; {
 		busy = false
 		for len(c.bag) > 0 {
+			if deliveries++; deliveries > 100_000 {
+				c.fatalf("members send each other parcels without end, the last one %+v:%s", c.bag[0], c.describe())
+			}
 			p := c.bag[0]
 			c.bag = c.bag[1:]
 			c.deliver(p, true)

@@ -51,7 +51,6 @@ func (c *cluster) misfortune() {
 	}
 	if c.chance(f.DiskPer10k * 100) {
 		if m := c.anyone(); m.up {
-			c.diskFails = true
 			switch c.rng.IntN(3) {
 			case 0:
 				m.disk.StopAfter(c.rng.IntN(3))

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"slices"
+	"syscall"
 
 	"go.etcd.io/raft/v3/raftpb"
 
@@ -142,7 +143,7 @@ func (m *machine) shutDown() {
 
 // fail is what a member does when its disk fails it: it stops.
 func (m *machine) fail(err error) {
-	if !m.cluster.diskFails {
+	if !errors.Is(err, sim.ErrDown) && !errors.Is(err, syscall.EIO) {
 		m.cluster.fatalf("member %d: %v", m.id, err)
 	}
 	m.crash(m.cluster.rng.IntN(2) == 0)

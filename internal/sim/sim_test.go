@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"sync"
 	"testing"
+	"time"
 
 	"etcd2/internal/sim"
 )
@@ -46,7 +47,11 @@ func share(t *testing.T, shards int, total tally) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	args := []string{"-test.run=^TestSim$", fmt.Sprintf("-test.short=%v", testing.Short()), "-test.timeout=0"}
+	var limit time.Duration // none
+	if end, ok := t.Deadline(); ok {
+		limit = time.Until(end) * 9 / 10 // so that no process outlives this one
+	}
+	args := []string{"-test.run=^TestSim$", fmt.Sprintf("-test.short=%v", testing.Short()), "-test.timeout=" + limit.String()}
 	var mu sync.Mutex // guards total
 	var all sync.WaitGroup
 	for k := range shards {
