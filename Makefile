@@ -100,6 +100,10 @@ fuzz: ## every fuzz target for FUZZTIME each
 sim: ## SEEDS simulated runs of a cluster
 	SIM_SEEDS=$(SEEDS) $(GO) test -count=1 -timeout 60m ./internal/sim/...
 
+.PHONY: mutants
+mutants: ## plant bugs one by one, each of which a test has to find
+	$(GO) run ./test/mutants
+
 .PHONY: crash
 crash: ## kill the server CRASHES times while it is written to
 	CRASHES=$(CRASHES) $(GO) test -count=1 -v -timeout 30m -run '^TestKill' ./test/crash
