@@ -104,7 +104,7 @@ func TestLoopback(t *testing.T) {
 				t.Errorf("Links()[2] = %+v, want a short round trip and equal clocks", link)
 			}
 			if n := m[0].logged("level=WARN"); n > 0 {
-				t.Errorf("%d warnings:\n%s", n, m[0].fake.log.String())
+				t.Errorf("%d warnings:\n%s", n, m[0].lines())
 			}
 		})
 	}

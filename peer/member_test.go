@@ -158,12 +158,15 @@ func (f *fake) Write(b []byte) (int, error) {
 	return f.log.Write(b)
 }
 
-// logged counts the lines with this text.
-func (f *fake) logged(text string) int {
+// lines returns the log.
+func (f *fake) lines() string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return strings.Count(f.log.String(), text)
+	return f.log.String()
 }
+
+// logged counts the lines with this text.
+func (f *fake) logged(text string) int { return strings.Count(f.lines(), text) }
 
 // indexes returns the index of each message that came in.
 func (f *fake) indexes() (list []uint64) {

@@ -158,7 +158,7 @@ func TestFlappingConnection(t *testing.T) {
 			t.Errorf("%d lines about 50 cuts in 100s, want about 20", lines)
 		}
 		time.Sleep(20 * time.Second)
-		log := strings.TrimSpace(m[0].fake.log.String())
+		log := strings.TrimSpace(m[0].lines())
 		if last := log[strings.LastIndex(log, "\n")+1:]; !strings.Contains(last, "became active") {
 			t.Errorf("the last line is %q, want that the connection is active", last)
 		}
