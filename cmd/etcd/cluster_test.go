@@ -196,7 +196,6 @@ func TestClusterLife(t *testing.T) {
 	for _, p := range founders {
 		p.prints("published")
 	}
-	a.prints("cluster version to 2.3")
 	a.put("first", "1")
 	for _, p := range founders {
 		p.put("by-"+p.name, p.name)
