@@ -14,6 +14,7 @@ var (
 	simulation = []string{"./internal/sim", "-run", "^TestSim$"}
 	logTests   = []string{"./wal", "-run", "Flipped|Vote"}
 	raftTests  = []string{"./raftnode", "-run", "Merge"}
+	slowTests  = []string{"./raftnode", "-run", "SlowApplier", "-timeout", "30s"} // hangs
 	storeTests = []string{"./store"}
 	snapTests  = []string{"./snap"}
 	server     = []string{"./etcdserver", "-run", "Lost|Refused|Forward"}
@@ -142,11 +143,18 @@ var mutants = []mutant{
 		test: simulation,
 	},
 	{
+		name: "an entry of a batch is not applied",
+		file: "raftnode/core.go",
+		old:  "			w.Apply = &Committed{Entries: m.GetEntries(), responses",
+		new:  "			w.Apply = &Committed{Entries: m.GetEntries()[len(m.GetEntries())/2:], responses",
+		test: simulation,
+	},
+	{
 		name: "an entry is skipped where batches join",
 		file: "raftnode/node.go",
 		old:  "		b.Entries = append(b.Entries, c.Entries...)\n",
 		new:  "		b.Entries = append(b.Entries, c.Entries[1:]...)\n",
-		test: server,
+		test: slowTests,
 	},
 	{
 		name: "a change of members counts before it is committed",
