@@ -2,8 +2,8 @@
 //
 // A block marked "console" in README.md or docs/ is a transcript: a line that
 // begins with "$ " is a command, the lines after it are what it prints. The test
-// runs the commands of a file in one shell against one fresh member and compares.
-// In expected output "…" stands for any text within a line, and a line "..." for
+// runs the commands of a file in one shell against one fresh member and compares. The
+// commands may start further members, which end with the file. In expected output "…" stands for any text within a line, and a line "..." for
 // any lines.
 package docs
 

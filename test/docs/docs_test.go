@@ -2,6 +2,7 @@ package docs
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"io"
 	"os"
@@ -10,6 +11,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -74,14 +76,7 @@ func play(t *testing.T, page string, commands []Command) {
 		t.Fatal(err)
 	}
 	sh := newShell(t, filepath.Dir(bin))
-	// The pages show the default addresses; the member under test has others, and a
-	// member that a page starts itself has those of one that is never started.
-	second := proc.New(t, proc.Options{})
-	const client, peer = "127.0.0.1:2379", "127.0.0.1:2380"
-	const client2, peer2 = "127.0.0.1:2479", "127.0.0.1:2480"
-	there := strings.NewReplacer(client, m.Client, peer, m.Peer, "localhost:2379", m.Client,
-		client2, second.Client, peer2, second.Peer)
-	back := strings.NewReplacer(m.Client, client, m.Peer, peer, second.Client, client2, second.Peer, peer2)
+	there, back := addresses(t, m)
 	for _, c := range commands {
 		got, err := sh.run(there.Replace(c.Text))
 		if err != nil {
@@ -93,19 +88,40 @@ func play(t *testing.T, page string, commands []Command) {
 	}
 }
 
+// addresses translates the commands of a page and what they print. The pages show
+// the default addresses; the member under test has others. Members that a page
+// starts itself are shown at 2479 and 2480, 2579 and 2580, and so on; each has the
+// ports of a member that is never started.
+func addresses(t *testing.T, m *proc.Member) (there, back *strings.Replacer) {
+	t.Helper()
+	to := []string{"localhost:2379", m.Client}
+	var from []string
+	translate := func(hundreds int, m *proc.Member) {
+		client, peer := fmt.Sprintf("127.0.0.1:2%d79", hundreds), fmt.Sprintf("127.0.0.1:2%d80", hundreds)
+		to = append(to, client, m.Client, peer, m.Peer)
+		from = append(from, m.Client, client, m.Peer, peer)
+	}
+	translate(3, m)
+	for hundreds := 4; hundreds < 10; hundreds++ {
+		translate(hundreds, proc.New(t, proc.Options{}))
+	}
+	return strings.NewReplacer(to...), strings.NewReplacer(from...)
+}
+
 // shell is a running bash that is given one command at a time.
 type shell struct {
 	in  io.Writer
 	out *bufio.Reader
-	end *time.Timer
 }
 
-// shellPatience bounds a whole page. A command that hangs is killed with its shell.
+// shellPatience bounds a whole page. A command that hangs is ended with its shell.
 const shellPatience = time.Minute
 
 func newShell(t *testing.T, path string) *shell {
 	t.Helper()
-	cmd := exec.Command("bash", "--noprofile", "--norc")
+	ctx, stop := context.WithTimeout(t.Context(), shellPatience)
+	cmd := exec.CommandContext(ctx, "bash", "--noprofile", "--norc")
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) } // which runs the trap
 	cmd.Dir = t.TempDir()
 	cmd.Env = append(os.Environ(), "PATH="+path+":"+os.Getenv("PATH"), "LC_ALL=C.UTF-8")
 	in, err := cmd.StdinPipe()
@@ -114,11 +130,10 @@ func newShell(t *testing.T, path string) *shell {
 	}
 	r, w := io.Pipe()
 	cmd.Stdout, cmd.Stderr = w, w
-	cmd.WaitDelay = time.Second
+	cmd.WaitDelay = 5 * time.Second
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	end := time.AfterFunc(shellPatience, func() { _ = cmd.Process.Kill() })
 	done := make(chan struct{})
 	go func() {
 		_ = cmd.Wait() // its status says nothing about the commands it ran
@@ -126,12 +141,16 @@ func newShell(t *testing.T, path string) *shell {
 		close(done)
 	}()
 	t.Cleanup(func() {
-		end.Stop()
-		_ = cmd.Process.Kill()
+		stop()
 		_ = r.Close()
 		<-done
 	})
-	return &shell{in: in, out: bufio.NewReader(r), end: end}
+	s := &shell{in: in, out: bufio.NewReader(r)}
+	// Members that a page has started end with it, whatever went wrong.
+	if _, err := s.run(`trap 'kill -9 $(jobs -p) 2>/dev/null' EXIT`); err != nil {
+		t.Fatal(err)
+	}
+	return s
 }
 
 // run gives the shell a command and returns what it prints until it is done.
