@@ -235,9 +235,21 @@ func (s *Server) lead(ctx context.Context, a asked, outcomes <-chan outcome) (at
 	}
 	select {
 	case o := <-outcomes:
+		if o.refused == nil && a.Kind == membership.Remove && a.ID != s.id {
+			s.fixRemoval(ctx)
+		}
 		return o.reply.RaftIndex, o.refused
 	case <-ctx.Done():
 		return 0, ctx.Err()
+	}
+}
+
+// fixRemoval has those who stay remember that a removal is committed, with one more
+// entry in their logs. A member that restarts without that knowledge counts the one
+// that is gone, and may wait for its vote for ever.
+func (s *Server) fixRemoval(ctx context.Context) {
+	if _, err := s.doInternal(ctx, store.Op{Action: store.Expire, Path: "/"}); err != nil {
+		s.log.Warn("a member is removed, but a crash right now may let the others wait for its vote", "error", err)
 	}
 }
 

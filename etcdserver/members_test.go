@@ -411,6 +411,22 @@ func TestRemoveLeader(t *testing.T) {
 	}
 }
 
+// Whoever stays behind alone needs nobody once the removal is answered, not even
+// after a crash.
+func TestRemovalOutlivesACrash(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGroup(t, 2)
+		defer g.endAll()
+		g.startAll()
+		l, f := g.leader(), g.follower()
+		g.remove(l, f)
+		g.crash(l)
+		g.crash(f)
+		g.launch(l).await()
+		g.members[l].set("foo", "bar", 0)
+	})
+}
+
 // A removed member ends, and says so again whenever its data are opened, be the
 // others there or not.
 func TestRestartOfARemovedMember(t *testing.T) {
