@@ -1,0 +1,105 @@
+package proxy
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"net"
+	"net/http"
+	"time"
+)
+
+var errNoTLS = errors.New("https, but no TLS settings to dial with")
+
+// newTransport returns the way to the members. It follows no redirects, unpacks
+// nothing and heeds no variables that name an HTTP proxy: members are asked
+// directly.
+func newTransport(cfg *Config) *http.Transport {
+	d := &dialer{
+		dial:  cfg.Dial,
+		tls:   cfg.TLS,
+		limit: cfg.DialTimeout,
+		write: max(0, cfg.WriteTimeout),
+		read:  max(0, cfg.ReadTimeout),
+	}
+	return &http.Transport{
+		DialContext:         d.Plain,
+		DialTLSContext:      d.Secure,
+		DisableCompression:  true,
+		MaxIdleConnsPerHost: idlePerEndpoint,
+		IdleConnTimeout:     idleTimeout,
+	}
+}
+
+// dialer opens connections to members.
+type dialer struct {
+	dial        func(ctx context.Context, network, addr string) (net.Conn, error)
+	tls         func() *tls.Config
+	limit       time.Duration // of dialling; negative for none
+	write, read time.Duration // of one call; 0 for none
+}
+
+// Plain opens a connection without TLS.
+func (d *dialer) Plain(ctx context.Context, network, addr string) (net.Conn, error) {
+	if d.limit > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, d.limit)
+		defer cancel()
+	}
+	conn, err := d.dial(ctx, network, addr)
+	if err != nil {
+		return nil, err
+	}
+	return &timedConn{conn, d.write, d.read}, nil
+}
+
+// Secure opens a connection with TLS, with the settings of this moment.
+func (d *dialer) Secure(ctx context.Context, network, addr string) (net.Conn, error) {
+	if d.tls == nil {
+		return nil, errNoTLS
+	}
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return nil, err
+	}
+	conn, err := d.Plain(ctx, network, addr)
+	if err != nil {
+		return nil, err
+	}
+	settings := d.tls()
+	if settings.ServerName == "" {
+		settings.ServerName = host
+	}
+	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
+	defer cancel()
+	secure := tls.Client(conn, settings)
+	if err := secure.HandshakeContext(ctx); err != nil {
+		conn.Close()
+		return nil, err
+	}
+	return secure, nil
+}
+
+// timedConn limits the time of each read and write.
+type timedConn struct {
+	net.Conn
+	write, read time.Duration // 0 for none
+}
+
+func (c *timedConn) Write(b []byte) (int, error) {
+	if c.write > 0 {
+		if err := c.SetWriteDeadline(time.Now().Add(c.write)); err != nil {
+			return 0, err
+		}
+	}
+	return c.Conn.Write(b)
+}
+
+func (c *timedConn) Read(b []byte) (int, error) {
+	if c.read > 0 {
+		if err := c.SetReadDeadline(time.Now().Add(c.read)); err != nil {
+			return 0, err
+		}
+	}
+	return c.Conn.Read(b)
+}
