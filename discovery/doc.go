@@ -1,5 +1,9 @@
 // Package discovery finds out who else is in a cluster.
 //
+// Join lets the founding members of a new cluster meet at a URL, which is a
+// directory of any v2 API: each writes itself down and waits for the others. Join
+// works on while that server is away, and never believes what it reads.
+//
 // A Client asks the members of a cluster that runs already, at their peer URLs:
 // who belongs to it, which versions they speak, and whether a newcomer is the one
 // they expect. Questions are HTTP GETs that change nothing at the other end. Each
