@@ -72,7 +72,7 @@ type checkpointer struct {
 
 	handed  uint64        // raft index of the last hand-over; of the applier
 	wanted  atomic.Uint64 // raft index that a checkpoint is to reach soon
-	changed chan struct{} // capacity 1, to the applier: somebody wants a checkpoint, or one was written
+	changed bell          // to the applier, which looks whether a checkpoint is due: somebody wants one, or one was written
 	durable progress      // of the file
 
 	file sync.Mutex // held by whoever writes the file; guards the field below
@@ -91,7 +91,7 @@ func newCheckpointer(cfg Config) *checkpointer {
 		entries: cfg.CheckpointEntries,
 		bytes:   cfg.CheckpointBytes,
 		work:    make(chan checkpointWork, 1),
-		changed: make(chan struct{}, 1),
+		changed: newBell(),
 	}
 }
 
@@ -122,15 +122,7 @@ func (cp *checkpointer) want(index uint64) {
 			break
 		}
 	}
-	cp.notify()
-}
-
-// notify has the applier look again whether a checkpoint is due.
-func (cp *checkpointer) notify() {
-	select {
-	case cp.changed <- struct{}{}:
-	default:
-	}
+	cp.changed.ring()
 }
 
 // count takes note of one applied entry.
@@ -192,7 +184,7 @@ func (s *Server) checkpoints(ctx context.Context) error {
 // the file keeps it for the next one, and until then it is in the log.
 func (s *Server) writeCheckpoint(w checkpointWork) error {
 	cp := s.checkpoint
-	defer cp.notify()
+	defer cp.changed.ring()
 	cp.file.Lock()
 	if w.era != cp.era {
 		cp.file.Unlock()

@@ -60,8 +60,8 @@ func (c *clock) lead(outage time.Duration, seen int64) {
 	c.base.Add(max(now-int64(outage), seen) - now)
 }
 
-// serve makes the clock that of a member that does not lead.
-func (c *clock) serve() {
+// resign makes the clock that of a member that does not lead.
+func (c *clock) resign() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.leads = false

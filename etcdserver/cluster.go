@@ -104,15 +104,7 @@ func (s *Server) leave() { time.AfterFunc(removalGrace, func() { s.end(ErrRemove
 func (s *Server) setConf(conf *raftpb.ConfState) {
 	s.conf = conf
 	s.learners.Store(int64(len(conf.GetLearners())))
-	wake(s.newConf)
-}
-
-// wake leaves a wake-up in a channel of capacity 1.
-func wake(c chan<- struct{}) {
-	select {
-	case c <- struct{}{}:
-	default:
-	}
+	s.newConf.ring()
 }
 
 // treeReader lets package membership read the store.

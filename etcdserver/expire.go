@@ -15,12 +15,12 @@ const expiryPause = 50 * time.Millisecond
 // expiry knows the earliest deadline in the tree. The applier keeps it up to
 // date; the expirer sleeps until then, so an idle cluster writes nothing.
 type expiry struct {
-	next    atomic.Int64  // cluster time in Unix nanoseconds; 0 for none
-	tell    atomic.Bool   // this member leads and has not told the others its time
-	changed chan struct{} // capacity 1: a wake-up is a wake-up
+	next    atomic.Int64 // cluster time in Unix nanoseconds; 0 for none
+	tell    atomic.Bool  // this member leads and has not told the others its time
+	changed bell         // the expirer looks at the clock and the earliest deadline again
 }
 
-func newExpiry() *expiry { return &expiry{changed: make(chan struct{}, 1)} }
+func newExpiry() *expiry { return &expiry{changed: newBell()} }
 
 // look takes the earliest deadline after a group of entries was applied.
 func (x *expiry) look(next int64, ok bool) {
@@ -28,22 +28,14 @@ func (x *expiry) look(next int64, ok bool) {
 		next = 0
 	}
 	if x.next.Swap(next) != next {
-		x.wake()
+		x.changed.ring()
 	}
 }
 
-// takeOver tells that this member has become the leader, or no longer is.
-func (x *expiry) takeOver(leads bool) {
+// newRole tells whether this member leads from now on.
+func (x *expiry) newRole(leads bool) {
 	x.tell.Store(leads)
-	x.wake()
-}
-
-// wake has the expirer look at the clock and the earliest deadline again.
-func (x *expiry) wake() {
-	select {
-	case x.changed <- struct{}{}:
-	default:
-	}
+	x.changed.ring()
 }
 
 // expire proposes the removal of what is due, as long as this member leads,

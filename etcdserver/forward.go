@@ -121,13 +121,13 @@ func (s *Server) learnRefusal(body []byte) error {
 // returned are writes that came back from a member that does not lead, or not
 // any more, or that has no room in its queues.
 type returned struct {
-	wake chan struct{} // capacity 1: a wake-up is a wake-up
+	some bell // something came back
 
 	mu     sync.Mutex // guards the fields below
 	writes [][]byte
 }
 
-func newReturned() *returned { return &returned{wake: make(chan struct{}, 1)} }
+func newReturned() *returned { return &returned{some: newBell()} }
 
 func (r *returned) put(writes [][]byte) {
 	r.mu.Lock()
@@ -135,10 +135,7 @@ func (r *returned) put(writes [][]byte) {
 		r.writes = append(r.writes, bytes.Clone(w))
 	}
 	r.mu.Unlock()
-	select {
-	case r.wake <- struct{}{}:
-	default:
-	}
+	r.some.ring()
 }
 
 func (r *returned) take() [][]byte {
@@ -160,7 +157,7 @@ func (s *Server) retry(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-s.returned.wake:
+		case <-s.returned.some:
 		}
 		select {
 		case <-ctx.Done():

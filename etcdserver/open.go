@@ -47,7 +47,7 @@ func Open(cfg Config) (*Server, error) {
 		waiters: newWaiters(), expiry: newExpiry(), checkpoint: newCheckpointer(cfg), space: newSpace(cfg),
 		agreement: newAgreement(cfg.AgreementInterval),
 		announced: make(chan struct{}), stopping: make(chan struct{}), ended: make(chan error, 1),
-		newRole: make(chan struct{}, 1), newConf: make(chan struct{}, 1), changing: make(chan struct{}, 1), decided: make(chan struct{}),
+		newRole: newBell(), newConf: newBell(), changing: make(chan struct{}, 1), decided: make(chan struct{}),
 		returned: newReturned(), refusals: make(chan refusal, refusalsMax),
 	}
 	if err := s.open(); err != nil {

@@ -19,7 +19,7 @@ func (s *Server) takeRole(r raftnode.Role) {
 	if r.Leads {
 		s.clock.lead(r.Outage, s.store.Clock())
 	} else {
-		s.clock.serve()
+		s.clock.resign()
 	}
 	if r.Leader != 0 {
 		s.hadLeader.Store(true)
@@ -28,8 +28,8 @@ func (s *Server) takeRole(r raftnode.Role) {
 		}
 	}
 	if was := s.leads.Swap(r.Leads); was != r.Leads {
-		s.expiry.takeOver(r.Leads)
-		wake(s.newRole)
+		s.expiry.newRole(r.Leads)
+		s.newRole.ring()
 	}
 }
 

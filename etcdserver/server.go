@@ -31,48 +31,53 @@ import (
 // Server is one member. Open makes it, Run drives it; the other methods may be
 // called from any goroutine while it runs.
 type Server struct {
+	// Set by Open and never changed.
 	cfg       Config
 	log       *slog.Logger
 	id        membership.ID
 	clusterID membership.ID
 	started   time.Time
+	startTerm uint64 // raft term found in the data directory
 
-	store *store.Store
-	node  *raftnode.Node
-	wal   *wal.Log
-	snap  Checkpoints
-	peers Peers
-	clock *clock
-
-	requestID  atomic.Uint64 // the last one handed out
+	// The parts, each of which may be used from any goroutine.
+	store      *store.Store
+	node       *raftnode.Node
+	wal        *wal.Log
+	snap       Checkpoints
+	peers      Peers
+	clock      *clock
 	waiters    *waiters
+	progress   progress // of the applier
+	checkpoint *checkpointer
+	expiry     *expiry
+	agreement  *agreement
+	space      *space
 	returned   *returned    // writes that came back from a leader
 	refusals   chan refusal // for other members; capacity refusalsMax: what does not fit is not told
-	progress   progress
-	expiry     *expiry
-	checkpoint *checkpointer
-	agreement  *agreement
-	skip       skip // of the applier
-	space      *space
-	receiving  sync.Mutex        // held while a checkpoint comes in
-	awaited    atomic.Bool       // a received checkpoint waits to be installed
-	conf       *raftpb.ConfState // of the applier
-	stamped    int64             // time of the last entry that has one; of the applier
-	startTerm  uint64            // raft term found in the data directory
-	cluster    atomic.Pointer[membership.Cluster]
-	learners   atomic.Int64 // members without a vote, of conf
-	hints      []founder    // whom to reach until the log has told; of Open and then of the applier
+	received   meter
+	sent       meter
 
+	// The applier's own, and Open's before it runs.
+	conf    *raftpb.ConfState
+	hints   []founder // whom to reach until the log has told
+	stamped int64     // cluster time of the last entry that has one, Unix nanoseconds; 0 for none in this group
+	skip    skip
+
+	// What is glanced at from everywhere.
+	requestID     atomic.Uint64 // the last one handed out
+	cluster       atomic.Pointer[membership.Cluster]
+	learners      atomic.Int64 // members without a vote, of conf
 	leads         atomic.Bool
 	hadLeader     atomic.Bool                // a leader was known once, in this run or before
 	lastLeader    atomic.Pointer[leadership] // the last one known in this run; nil before the first
 	leaderChanges atomic.Uint64              // since the start
-	received      meter
-	sent          meter
 
-	newRole   chan struct{} // capacity 1: this member has begun to lead, or ceased; a wake-up is a wake-up
-	newConf   chan struct{} // capacity 1: there are other voters or learners; a wake-up is a wake-up
+	receiving sync.Mutex    // held while a checkpoint of another member comes in
+	awaited   atomic.Bool   // a received checkpoint waits to be installed
 	changing  chan struct{} // capacity 1: held by the change of members that this leader carries out
+
+	newRole   bell          // this member has begun to lead, or ceased
+	newConf   bell          // there are other voters or learners
 	decided   chan struct{} // closed by the applier once the cluster version is decided
 	announced chan struct{} // closed when the member is published and the version decided
 	stopping  chan struct{} // closed when Run begins to end
