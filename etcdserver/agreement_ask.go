@@ -10,14 +10,10 @@ import (
 	"etcd2/store"
 )
 
-// What members ask each other about a mark: for the digest of the tree there, and
-// for the nodes of one bucket of it. A question is the raft index of the mark (8
-// bytes, big endian) and the number of the bucket (2 bytes).
-const (
-	questionDigest = "digest"
-	questionBucket = "digest-bucket"
-)
-
+// Members ask each other about a mark: for the digest of the tree there, and for
+// the nodes of one bucket of it. A question is the raft index of the mark (8 bytes,
+// big endian) and the number of the bucket (2 bytes).
+//
 // An answer begins with one of these bytes. Behind it follows a digest as package
 // store encodes it, or the nodes of the bucket in tree order: for each the length
 // of its path as a varint, the path and the 16 bytes of its hash.

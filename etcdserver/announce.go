@@ -31,7 +31,7 @@ func (s *Server) awaitNamed(ctx context.Context) bool {
 		if _, known := s.cluster.Load().Member(s.id); known {
 			return true
 		}
-		if pause(ctx, changeRetry) != nil {
+		if pause(ctx, lookAgain) != nil {
 			return false
 		}
 	}

@@ -22,7 +22,7 @@ var ErrUnsafeChange = errors.New("etcdserver: re-configuration failed due to not
 // context of the entry is what raft does not know of it.
 type changeContext struct {
 	Request uint64 `json:"request,omitempty"` // id of the request that waits for it; 0 for none
-	founder
+	memberRecord
 }
 
 // encodeChange makes the change of members that raft proposes.
@@ -32,6 +32,21 @@ func encodeChange(kind raftpb.ConfChangeType, ctx changeContext) (*raftpb.ConfCh
 		return nil, err
 	}
 	return &raftpb.ConfChange{Type: kind.Enum(), NodeId: proto.Uint64(uint64(ctx.ID)), Context: context}, nil
+}
+
+// changeEntry makes the log entry of a change that nobody waits for.
+func changeEntry(kind raftpb.ConfChangeType, m memberRecord, term, index uint64) (*raftpb.Entry, error) {
+	cc, err := encodeChange(kind, changeContext{memberRecord: m})
+	if err != nil {
+		return nil, err
+	}
+	data, err := proto.Marshal(cc)
+	if err != nil {
+		return nil, err
+	}
+	return &raftpb.Entry{
+		Type: raftpb.EntryType_EntryConfChange.Enum(), Term: proto.Uint64(term), Index: proto.Uint64(index), Data: data,
+	}, nil
 }
 
 func decodeChange(data []byte) (*raftpb.ConfChange, changeContext, error) {

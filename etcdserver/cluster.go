@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"time"
 
 	"go.etcd.io/raft/v3/raftpb"
 
@@ -95,10 +94,6 @@ func (s *Server) late(op store.Op) string {
 	}
 	return ""
 }
-
-// leave ends Run after this member was removed, once the answer to the request
-// for it is out.
-func (s *Server) leave() { time.AfterFunc(removalGrace, func() { s.end(ErrRemoved) }) }
 
 // setConf takes the raft configuration that is in effect from now on.
 func (s *Server) setConf(conf *raftpb.ConfState) {

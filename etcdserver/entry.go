@@ -79,24 +79,16 @@ func (e entry) operation() (store.Op, error) {
 	return op, err
 }
 
-// founder is a member as the log knows it: in the entry that adds it, and in the
+// memberRecord is a member as the log knows it: in the entry that adds it, and in the
 // metadata.
-type founder struct {
+type memberRecord struct {
 	ID       membership.ID `json:"id"`
 	Name     string        `json:"name,omitempty"`
 	PeerURLs []string      `json:"peerURLs"`
 }
 
-func (f founder) member() membership.Member {
-	return membership.Member{ID: f.ID, Name: f.Name, PeerURLs: f.PeerURLs}
-}
-
-func decodeFounder(b []byte) (founder, error) {
-	var f founder
-	if err := json.Unmarshal(b, &f); err != nil {
-		return founder{}, fmt.Errorf("%w: member %q: %w", errEntry, b, err)
-	}
-	return f, nil
+func (r memberRecord) member() membership.Member {
+	return membership.Member{ID: r.ID, Name: r.Name, PeerURLs: r.PeerURLs}
 }
 
 // identity is the metadata of the log: whose it is, and with which members the
@@ -104,11 +96,11 @@ func decodeFounder(b []byte) (founder, error) {
 // made with it in one step, so a member that dies before its first entry needs
 // nothing else to begin again.
 type identity struct {
-	Version  int           `json:"version"`
-	Member   membership.ID `json:"member"`
-	Cluster  membership.ID `json:"cluster"`
-	Founders []founder     `json:"founders,omitempty"`
-	Remotes  []founder     `json:"remotes,omitempty"`
+	Version  int            `json:"version"`
+	Member   membership.ID  `json:"member"`
+	Cluster  membership.ID  `json:"cluster"`
+	Founders []memberRecord `json:"founders,omitempty"`
+	Remotes  []memberRecord `json:"remotes,omitempty"`
 }
 
 const identityVersion = 1
@@ -120,23 +112,23 @@ func newIdentity(cfg Config) (identity, error) {
 	case cfg.Join && len(cfg.Founders) > 0:
 		return identity{}, errors.New("etcdserver: Config.Join and Config.Founders exclude each other")
 	case cfg.Join:
-		who.Remotes = founders(cfg.Remotes)
+		who.Remotes = memberRecords(cfg.Remotes)
 	case !slices.ContainsFunc(cfg.Founders, func(m membership.Member) bool { return m.ID == cfg.Self }):
 		return identity{}, fmt.Errorf("etcdserver: Config.Founders lacks the member itself, %s", cfg.Self)
 	default:
-		who.Founders = founders(cfg.Founders)
+		who.Founders = memberRecords(cfg.Founders)
 	}
 	return who, nil
 }
 
-// founders are members in ascending order of ID, the order in which every
+// memberRecords are members in ascending order of ID, the order in which every
 // founding member writes them into its log.
-func founders(members []membership.Member) []founder {
-	var list []founder
+func memberRecords(members []membership.Member) []memberRecord {
+	var list []memberRecord
 	for _, m := range members {
-		list = append(list, founder{m.ID, m.Name, m.PeerURLs})
+		list = append(list, memberRecord{m.ID, m.Name, m.PeerURLs})
 	}
-	slices.SortFunc(list, func(a, b founder) int { return cmp.Compare(a.ID, b.ID) })
+	slices.SortFunc(list, func(a, b memberRecord) int { return cmp.Compare(a.ID, b.ID) })
 	return list
 }
 

@@ -73,12 +73,9 @@ type refusal struct {
 	IDs   []uint64 `json:"ids"` // of the requests
 }
 
-const (
-	questionRefused = "refused"
-	// refusalsMax bounds the refusals that wait to be told. Each holds one batch of
-	// writes, and a leader without room has nothing better to do than to tell them.
-	refusalsMax = 64
-)
+// refusalsMax bounds the refusals that wait to be told. Each holds one batch of
+// writes, and a leader without room has nothing better to do than to tell them.
+const refusalsMax = 64
 
 // refuse tells other members of refused writes until ctx ends.
 func (s *Server) refuse(ctx context.Context) error {

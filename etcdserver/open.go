@@ -230,24 +230,14 @@ func (s *Server) observeSync(took time.Duration, _ int64) { observe(s.cfg.Observ
 
 // bootstrap writes the first entries of a cluster: one for each founding
 // member, the same on every one of them.
-func (s *Server) bootstrap(founders []founder) ([]*raftpb.Entry, *raftpb.HardState, error) {
+func (s *Server) bootstrap(founders []memberRecord) ([]*raftpb.Entry, *raftpb.HardState, error) {
 	entries := make([]*raftpb.Entry, 0, len(founders))
 	for i, f := range founders {
-		context, err := json.Marshal(f)
+		e, err := changeEntry(raftpb.ConfChangeType_ConfChangeAddNode, f, 1, uint64(i+1))
 		if err != nil {
 			return nil, nil, err
 		}
-		change, err := proto.Marshal(&raftpb.ConfChange{
-			Type:    raftpb.ConfChangeType_ConfChangeAddNode.Enum(),
-			NodeId:  proto.Uint64(uint64(f.ID)),
-			Context: context,
-		})
-		if err != nil {
-			return nil, nil, err
-		}
-		entries = append(entries, &raftpb.Entry{
-			Type: raftpb.EntryType_EntryConfChange.Enum(), Term: proto.Uint64(1), Index: proto.Uint64(uint64(i + 1)), Data: change,
-		})
+		entries = append(entries, e)
 	}
 	hard := &raftpb.HardState{Term: proto.Uint64(1), Vote: proto.Uint64(0), Commit: proto.Uint64(uint64(len(entries)))}
 	return entries, hard, s.wal.Save(hard, entries)

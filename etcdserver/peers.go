@@ -3,7 +3,6 @@ package etcdserver
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"slices"
 
@@ -92,20 +91,3 @@ func (s *Server) ReportUnreachable(id membership.ID) { s.node.ReportUnreachable(
 
 // ReportSnapshot tells whether a snapshot reached the member it was sent to.
 func (s *Server) ReportSnapshot(id membership.ID, ok bool) { s.node.ReportSnapshot(uint64(id), ok) }
-
-// Answer answers what another member asks. The error's text travels back to it.
-func (s *Server) Answer(ctx context.Context, _ membership.ID, question string, body []byte) ([]byte, error) {
-	switch question {
-	case questionChange:
-		return s.answerChange(ctx, body)
-	case questionTransfer:
-		return s.answerTransfer(ctx, body)
-	case questionRefused:
-		return nil, s.learnRefusal(body)
-	case questionDigest:
-		return s.answerDigest(body)
-	case questionBucket:
-		return s.answerBucket(body)
-	}
-	return nil, fmt.Errorf("etcdserver: %q is not a question this version knows", question)
-}

@@ -47,7 +47,7 @@ func (s *Server) promoteReady(ctx context.Context) {
 		if !p.Learner || !s.caughtUp(p, commit) {
 			continue
 		}
-		cc, err := encodeChange(raftKind(membership.Promote), changeContext{founder: founder{ID: membership.ID(id)}})
+		cc, err := encodeChange(raftKind(membership.Promote), changeContext{memberRecord: memberRecord{ID: membership.ID(id)}})
 		if err == nil {
 			err = s.node.ProposeConfChange(ctx, cc)
 		}

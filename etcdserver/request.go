@@ -93,6 +93,20 @@ func (s *Server) propose(ctx context.Context, id uint64, data []byte) (Reply, er
 	return Reply{}, s.unanswered(ctx, start)
 }
 
+// requestContext ends with ctx, with the time that a request may take, or with
+// the member.
+func (s *Server) requestContext(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.requestTimeout())
+	go func() {
+		select {
+		case <-s.stopping:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, cancel
+}
+
 // unanswered says why a request got no answer, in the words of etcd 2.3.
 func (s *Server) unanswered(ctx context.Context, start time.Time) *store.Error {
 	select {
@@ -189,5 +203,18 @@ func (s *Server) Now() int64 { return s.clock.now() }
 func observe(f func(time.Duration), d time.Duration) {
 	if f != nil {
 		f(d)
+	}
+}
+
+// lookAgain is the pause between two looks at what nobody tells of.
+const lookAgain = 10 * time.Millisecond
+
+// pause returns nil after d, or the context's error.
+func pause(ctx context.Context, d time.Duration) error {
+	select {
+	case <-time.After(d):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }

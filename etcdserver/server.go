@@ -59,8 +59,8 @@ type Server struct {
 
 	// The applier's own, and Open's before it runs.
 	conf    *raftpb.ConfState
-	hints   []founder // whom to reach until the log has told
-	stamped int64     // cluster time of the last entry that has one, Unix nanoseconds; 0 for none in this group
+	hints   []memberRecord // whom to reach until the log has told
+	stamped int64          // cluster time of the last entry that has one, Unix nanoseconds; 0 for none in this group
 	skip    skip
 
 	// What is glanced at from everywhere.
@@ -111,24 +111,6 @@ func (s *Server) Run(ctx context.Context) error {
 		return err
 	}
 	return nil
-}
-
-// end has Run return err. Only the first call counts.
-func (s *Server) end(err error) {
-	select {
-	case s.ended <- err:
-	default:
-	}
-}
-
-// awaitEnd is where an end that was asked for takes effect.
-func (s *Server) awaitEnd(ctx context.Context) error {
-	select {
-	case err := <-s.ended:
-		return err
-	case <-ctx.Done():
-		return nil
-	}
 }
 
 // close releases the data directory.

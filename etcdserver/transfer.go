@@ -1,6 +1,7 @@
 package etcdserver
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -11,6 +12,10 @@ import (
 	"etcd2/raftnode"
 	"etcd2/store"
 )
+
+// ErrLearner refuses to hand leadership to a member without a vote: it gets one
+// once it has caught up.
+var ErrLearner = errors.New("etcdserver: the member does not vote yet")
 
 // TransferLeader has another member lead and returns once it does, as far as this
 // member knows. Errors are membership.ErrIDNotFound, ErrLearner, or a
@@ -39,7 +44,7 @@ func (s *Server) askForTransfer(ctx context.Context, leader, to membership.ID) e
 	if err != nil {
 		return err
 	}
-	if _, err := s.ask(ctx, leader, questionTransfer, body); err != nil {
+	if _, err := s.askLeader(ctx, leader, questionTransfer, body); err != nil {
 		return err
 	}
 	return s.awaitLeader(ctx, to)
@@ -94,7 +99,7 @@ func notTransferred(why string) *store.Error {
 // awaitLeader returns once this member knows that one as the leader.
 func (s *Server) awaitLeader(ctx context.Context, id membership.ID) error {
 	for s.node.Status().Leader != uint64(id) {
-		if err := pause(ctx, changeRetry); err != nil {
+		if err := pause(ctx, lookAgain); err != nil {
 			return err
 		}
 	}
@@ -124,11 +129,6 @@ func (s *Server) stepAside(ctx context.Context) bool {
 	if len(heirs) == 0 {
 		return false
 	}
-	heir := slices.MaxFunc(heirs, func(a, b uint64) int {
-		if progress[a].Match != progress[b].Match {
-			return int(progress[a].Match) - int(progress[b].Match)
-		}
-		return 0
-	})
+	heir := slices.MaxFunc(heirs, func(a, b uint64) int { return cmp.Compare(progress[a].Match, progress[b].Match) })
 	return s.transfer(ctx, membership.ID(heir)) == nil
 }

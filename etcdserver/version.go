@@ -24,17 +24,6 @@ const (
 	cautiousVersion = "2.2.0"
 )
 
-// DowngradeError ends Run and Open of a member that is older than what its
-// cluster has agreed to speak.
-type DowngradeError struct {
-	Cluster string // the cluster version, such as "2.9.0"
-}
-
-func (e *DowngradeError) Error() string {
-	return fmt.Sprintf("cluster cannot be downgraded (current version: %s is lower than determined cluster version: %s).",
-		version.Server, majorMinor(e.Cluster))
-}
-
 // negotiate decides the cluster version as long as this member leads, until ctx
 // ends: the highest that all members speak. It asks them when it becomes the
 // leader and, until nothing better can come, every versionPeriod.

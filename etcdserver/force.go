@@ -123,23 +123,13 @@ func (s *Server) takeCensus(found *wal.State, meta snap.Meta) (census, error) {
 // in this order: raft cannot be without a voter.
 func (s *Server) forcedEntries(c census, term uint64) ([]*raftpb.Entry, error) {
 	var entries []*raftpb.Entry
-	add := func(kind raftpb.ConfChangeType, m founder) error {
-		cc, err := encodeChange(kind, changeContext{founder: m})
-		if err != nil {
-			return err
-		}
-		data, err := proto.Marshal(cc)
-		if err != nil {
-			return err
-		}
-		entries = append(entries, &raftpb.Entry{
-			Type: raftpb.EntryType_EntryConfChange.Enum(), Term: proto.Uint64(term),
-			Index: proto.Uint64(c.end + 1 + uint64(len(entries))), Data: data,
-		})
-		return nil
+	add := func(kind raftpb.ConfChangeType, m memberRecord) error {
+		e, err := changeEntry(kind, m, term, c.end+1+uint64(len(entries)))
+		entries = append(entries, e)
+		return err
 	}
 	if !c.votes[s.id] {
-		if err := add(raftpb.ConfChangeType_ConfChangeAddNode, s.asFounder()); err != nil {
+		if err := add(raftpb.ConfChangeType_ConfChangeAddNode, s.ownRecord()); err != nil {
 			return nil, err
 		}
 	}
@@ -150,21 +140,21 @@ func (s *Server) forcedEntries(c census, term uint64) ([]*raftpb.Entry, error) {
 	}
 	slices.Sort(others)
 	for _, id := range others {
-		if err := add(raftpb.ConfChangeType_ConfChangeRemoveNode, founder{ID: id}); err != nil {
+		if err := add(raftpb.ConfChangeType_ConfChangeRemoveNode, memberRecord{ID: id}); err != nil {
 			return nil, err
 		}
 	}
 	return entries, nil
 }
 
-// asFounder is this member as it would be added. Its peer URLs count only when
+// ownRecord is this member as it would be added. Its peer URLs count only when
 // the log does not have them, which ends before it was added; they may be updated
 // once the cluster runs.
-func (s *Server) asFounder() founder {
+func (s *Server) ownRecord() memberRecord {
 	for _, h := range s.hints {
 		if h.ID == s.id {
 			return h
 		}
 	}
-	return founder{ID: s.id, Name: s.cfg.Name, PeerURLs: []string{"http://localhost:2380"}}
+	return memberRecord{ID: s.id, Name: s.cfg.Name, PeerURLs: []string{"http://localhost:2380"}}
 }
