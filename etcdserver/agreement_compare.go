@@ -115,10 +115,8 @@ func (s *Server) askDigest(ctx context.Context, id membership.ID, index uint64) 
 		if f.digest != nil || final || len(s.agreement.marks) > 0 {
 			return f
 		}
-		select {
-		case <-ctx.Done():
+		if pause(ctx, compareRetry) != nil {
 			return f
-		case <-time.After(compareRetry):
 		}
 	}
 }

@@ -3,6 +3,7 @@ package etcdserver
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"sync"
 	"sync/atomic"
@@ -33,6 +34,15 @@ type CheckpointCopy interface {
 	Meta() snap.Meta
 	Size() int64 // bytes that WriteTo writes
 	Close() error
+}
+
+// confOf is the raft configuration that a checkpoint holds.
+func confOf(meta snap.Meta) (*raftpb.ConfState, error) {
+	conf := new(raftpb.ConfState)
+	if err := proto.Unmarshal(meta.Conf, conf); err != nil {
+		return nil, fmt.Errorf("raft configuration in the checkpoint: %w", err)
+	}
+	return conf, nil
 }
 
 // checkpointFile is a *snap.Store as Checkpoints.

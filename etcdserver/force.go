@@ -86,9 +86,9 @@ type census struct {
 
 func (s *Server) takeCensus(found *wal.State, meta snap.Meta) (census, error) {
 	c := census{votes: map[membership.ID]bool{}, end: found.PrevIndex + uint64(len(found.Entries))}
-	conf := new(raftpb.ConfState)
-	if err := proto.Unmarshal(meta.Conf, conf); err != nil {
-		return c, fmt.Errorf("%w: %s: raft configuration in the checkpoint: %w", ErrDataDir, s.cfg.checkpointDir(), err)
+	conf, err := confOf(meta)
+	if err != nil {
+		return c, fmt.Errorf("%w: %s: %w", ErrDataDir, s.cfg.checkpointDir(), err)
 	}
 	for _, id := range conf.GetVoters() {
 		c.votes[membership.ID(id)] = true

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"strings"
 	"sync"
-	"time"
 
 	"etcd2/membership"
 	"etcd2/store"
@@ -156,10 +155,8 @@ func (s *Server) retry(ctx context.Context) error {
 			return nil
 		case <-s.returned.some:
 		}
-		select {
-		case <-ctx.Done():
+		if pause(ctx, s.cfg.Tick) != nil {
 			return nil
-		case <-time.After(s.cfg.Tick):
 		}
 		for _, w := range s.returned.take() {
 			if e, err := decodeEntry(w); err == nil && s.waiters.waits(e.id) {

@@ -285,10 +285,9 @@ func (s *Server) agree(found wal.State, meta snap.Meta) error {
 
 // restore makes the raft node and the member's own state from what was found.
 func (s *Server) restore(found wal.State, meta snap.Meta, founding bool) error {
-	conf := new(raftpb.ConfState)
-	err := proto.Unmarshal(meta.Conf, conf)
+	conf, err := confOf(meta)
 	if err != nil {
-		return fmt.Errorf("%w: %s: raft configuration in the checkpoint: %w", ErrDataDir, s.cfg.checkpointDir(), err)
+		return fmt.Errorf("%w: %s: %w", ErrDataDir, s.cfg.checkpointDir(), err)
 	}
 	s.setConf(conf)
 	s.startTerm = found.Hard.GetTerm()

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"go.etcd.io/raft/v3/raftpb"
-	"google.golang.org/protobuf/proto"
 
 	"etcd2/peer"
 	"etcd2/raftnode"
@@ -47,11 +46,11 @@ func (s *Server) OpenSnapshot(ctx context.Context, atLeast uint64) (peer.Snapsho
 	if err != nil {
 		return nil, err
 	}
-	o := &outgoing{c, c.Meta(), new(raftpb.ConfState)}
-	if err := proto.Unmarshal(o.meta.Conf, o.conf); err != nil {
-		return nil, errors.Join(fmt.Errorf("etcdserver: raft configuration in the checkpoint: %w", err), c.Close())
+	conf, err := confOf(c.Meta())
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("etcdserver: %w", err), c.Close())
 	}
-	return o, nil
+	return &outgoing{c, c.Meta(), conf}, nil
 }
 
 // errReceiving refuses a second checkpoint until the first is installed.
@@ -96,9 +95,9 @@ func (s *Server) matches(got snap.Meta, want *raftpb.SnapshotMetadata) error {
 		return fmt.Errorf("etcdserver: the checkpoint is of entry %d and term %d, not of %d and %d",
 			got.Index, got.Term, want.GetIndex(), want.GetTerm())
 	}
-	conf := new(raftpb.ConfState)
-	if err := proto.Unmarshal(got.Conf, conf); err != nil {
-		return fmt.Errorf("etcdserver: raft configuration in the checkpoint: %w", err)
+	conf, err := confOf(got)
+	if err != nil {
+		return fmt.Errorf("etcdserver: %w", err)
 	}
 	if err := conf.Equivalent(want.GetConfState()); err != nil {
 		return fmt.Errorf("etcdserver: the checkpoint has another raft configuration: %w", err)
@@ -134,9 +133,9 @@ func (s *Server) takeOver(check func(snap.Meta) error) (snap.Meta, error) {
 	if err != nil {
 		return meta, err
 	}
-	conf := new(raftpb.ConfState)
-	if err := proto.Unmarshal(meta.Conf, conf); err != nil {
-		return meta, fmt.Errorf("etcdserver: raft configuration in the checkpoint: %w", err)
+	conf, err := confOf(meta)
+	if err != nil {
+		return meta, fmt.Errorf("etcdserver: %w", err)
 	}
 	s.store.Replace(tree)
 	s.setConf(conf)
