@@ -199,6 +199,80 @@ func (g *group) settled() bool {
 	return true
 }
 
+// add asks member at for a new member and gives it a place, from which it is not
+// started yet. It returns the number of the new member.
+func (g *group) add(at int) int {
+	g.t.Helper()
+	n := len(g.beds)
+	m := numbered(n)
+	added, err := g.members[at].AddMember(g.t.Context(), m.PeerURLs)
+	if err != nil {
+		g.t.Fatalf("AddMember(%v) at %s: %v", m.PeerURLs, g.beds[at].self.Name, err)
+	}
+	added.Name = m.Name
+	b := newBedOf(g.t, added, nil)
+	remotes, cluster := g.members[at].Members(), g.members[at].ClusterID()
+	g.connect(b)
+	was := b.tune
+	b.tune = func(c *Config) {
+		was(c)
+		c.Join, c.Remotes, c.ClusterID, c.StrictReconfig = true, remotes, cluster, true
+	}
+	g.beds, g.members = append(g.beds, b), append(g.members, nil)
+	return n
+}
+
+// strict makes all founding members refuse unsafe changes.
+func (g *group) strict() { g.tune(func(c *Config) { c.StrictReconfig = true }) }
+
+// voters waits until a member knows this many voters and nobody without a vote.
+func (g *group) voters(at, want int) {
+	g.t.Helper()
+	for range 300 {
+		conf := g.members[at].node.Status().Conf
+		if len(conf.GetVoters()) == want && len(conf.GetLearners()) == 0 {
+			return
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	g.t.Fatalf("member %s knows %v, want %d voters", g.beds[at].self.Name, g.members[at].node.Status().Conf, want)
+}
+
+// gone takes note of a member that has ended by itself, with why it did.
+func (g *group) gone(i int) error {
+	g.t.Helper()
+	r := g.members[i]
+	var err error
+	select {
+	case err = <-r.done:
+	case <-time.After(30 * time.Second):
+		g.t.Fatalf("member %s does not end", r.cfg.Name)
+	}
+	r.stop()
+	g.wire.leave(r.id)
+	g.members[i] = nil
+	return err
+}
+
+// remove removes a member and fails the test if that is refused.
+func (g *group) remove(at, i int) {
+	g.t.Helper()
+	if err := g.members[at].RemoveMember(g.t.Context(), g.beds[i].self.ID); err != nil {
+		g.t.Fatalf("RemoveMember(%s) at %s: %v", g.beds[i].self.Name, g.beds[at].self.Name, err)
+	}
+}
+
+// follower0 is a follower, or the only member there is.
+func (g *group) follower0() int {
+	if len(g.members) == 1 {
+		return 0
+	}
+	return g.follower()
+}
+
+// join adds a member and starts it.
+func (g *group) join(at int) { g.launch(g.add(at)).await() }
+
 // try is a write that may fail.
 func (r *running) try(ctx context.Context, key, value string) error {
 	_, err := r.Do(ctx, store.Op{Action: store.Set, Path: "/1/" + key, Value: value})

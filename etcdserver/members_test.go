@@ -13,69 +13,6 @@ import (
 	"etcd2/store"
 )
 
-// add asks member at for a new member and gives it a place, from which it is not
-// started yet. It returns the number of the new member.
-func (g *group) add(at int) int {
-	g.t.Helper()
-	n := len(g.beds)
-	m := numbered(n)
-	added, err := g.members[at].AddMember(g.t.Context(), m.PeerURLs)
-	if err != nil {
-		g.t.Fatalf("AddMember(%v) at %s: %v", m.PeerURLs, g.beds[at].self.Name, err)
-	}
-	added.Name = m.Name
-	b := newBedOf(g.t, added, nil)
-	remotes, cluster := g.members[at].Members(), g.members[at].ClusterID()
-	g.connect(b)
-	was := b.tune
-	b.tune = func(c *Config) {
-		was(c)
-		c.Join, c.Remotes, c.ClusterID, c.StrictReconfig = true, remotes, cluster, true
-	}
-	g.beds, g.members = append(g.beds, b), append(g.members, nil)
-	return n
-}
-
-// strict makes all founding members refuse unsafe changes.
-func (g *group) strict() { g.tune(func(c *Config) { c.StrictReconfig = true }) }
-
-// voters waits until a member knows this many voters and nobody without a vote.
-func (g *group) voters(at, want int) {
-	g.t.Helper()
-	for range 300 {
-		conf := g.members[at].node.Status().Conf
-		if len(conf.GetVoters()) == want && len(conf.GetLearners()) == 0 {
-			return
-		}
-		time.Sleep(100 * time.Millisecond)
-	}
-	g.t.Fatalf("member %s knows %v, want %d voters", g.beds[at].self.Name, g.members[at].node.Status().Conf, want)
-}
-
-// gone takes note of a member that has ended by itself, with why it did.
-func (g *group) gone(i int) error {
-	g.t.Helper()
-	r := g.members[i]
-	var err error
-	select {
-	case err = <-r.done:
-	case <-time.After(30 * time.Second):
-		g.t.Fatalf("member %s does not end", r.cfg.Name)
-	}
-	r.stop()
-	g.wire.leave(r.id)
-	g.members[i] = nil
-	return err
-}
-
-// remove removes a member and fails the test if that is refused.
-func (g *group) remove(at, i int) {
-	g.t.Helper()
-	if err := g.members[at].RemoveMember(g.t.Context(), g.beds[i].self.ID); err != nil {
-		g.t.Fatalf("RemoveMember(%s) at %s: %v", g.beds[i].self.Name, g.beds[at].self.Name, err)
-	}
-}
-
 // From one member to five, one after the other, and two of them may die, the
 // leader among them.
 func TestGrowFromOneToFive(t *testing.T) {
@@ -117,14 +54,6 @@ func TestGrowFromOneToFive(t *testing.T) {
 		}
 		g.settle()
 	})
-}
-
-// follower0 is a follower, or the only member there is.
-func (g *group) follower0() int {
-	if len(g.members) == 1 {
-		return 0
-	}
-	return g.follower()
 }
 
 // While a new member does not run, the cluster goes on as before: it has no vote.
@@ -179,25 +108,6 @@ func TestPromotionOnlyAfterCatchingUp(t *testing.T) {
 			}
 		}
 		t.Error("never promoted")
-	})
-}
-
-func TestReplaceDeadMember(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		g := newGroup(t, 3)
-		defer g.endAll()
-		g.strict()
-		g.startAll()
-		dead := g.follower()
-		g.crash(dead)
-		time.Sleep(2 * time.Second)
-		at := g.follower()
-		g.remove(at, dead)
-		n := g.add(at)
-		g.launch(n).await()
-		g.voters(g.leader(), 3)
-		g.members[n].set("foo", "bar", 0)
-		g.settle()
 	})
 }
 
@@ -326,38 +236,6 @@ func TestChangesThatRace(t *testing.T) {
 	})
 }
 
-// A removal waits for an addition that is under way, and both happen.
-func TestRemoveWhileAnotherChangeIsPending(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		g := newGroup(t, 3)
-		defer g.endAll()
-		g.startAll()
-		l, f := g.leader(), g.follower()
-		g.isolate(l, true) // nothing is committed until it is let back
-		errs := make(chan error, 2)
-		go func() { errs <- second(g.members[l].AddMember(t.Context(), []string{"http://new:1"})) }()
-		synctest.Wait()
-		go func() { errs <- g.members[l].RemoveMember(t.Context(), g.beds[f].self.ID) }()
-		time.Sleep(300 * time.Millisecond)
-		if len(errs) > 0 {
-			t.Errorf("a change without a quorum ended with %v", <-errs)
-		}
-		g.isolate(l, false)
-		for range 2 {
-			if err := <-errs; err != nil {
-				t.Error(err)
-			}
-		}
-		if got := len(g.members[l].Members()); got != 3 {
-			t.Errorf("%d members, want 3: one more and one less", got)
-		}
-		if err := g.gone(f); !errors.Is(err, ErrRemoved) {
-			t.Errorf("Run = %v, want ErrRemoved", err)
-		}
-		g.settle()
-	})
-}
-
 // A member without a vote takes requests like any other.
 func TestChangeAskedAtALearner(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -374,128 +252,6 @@ func TestChangeAskedAtALearner(t *testing.T) {
 			t.Errorf("Run = %v, want ErrRemoved", err)
 		}
 		g.settle()
-	})
-}
-
-// The leader gives way before it is removed, so writes go on without an election.
-func TestRemoveLeader(t *testing.T) {
-	for _, tt := range []struct {
-		who string
-		of  int
-	}{{"leader", 3}, {"follower", 3}, {"leader", 2}, {"follower", 2}} {
-		t.Run(fmt.Sprintf("of %d, asked at the %s", tt.of, tt.who), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				g := newGroup(t, tt.of)
-				defer g.endAll()
-				g.strict()
-				g.startAll()
-				l := g.leader()
-				at := l
-				if tt.who == "follower" {
-					at = g.follower()
-				}
-				start := time.Now()
-				g.remove(at, l)
-				f := (l + 1) % tt.of
-				g.members[f].set("foo", "bar", 0)
-				if took := time.Since(start); took > 500*time.Millisecond {
-					t.Errorf("removal of the leader and a write took %v", took)
-				}
-				if err := g.gone(l); !errors.Is(err, ErrRemoved) {
-					t.Errorf("Run = %v, want ErrRemoved", err)
-				}
-				g.voters(f, tt.of-1)
-				g.settle()
-			})
-		})
-	}
-}
-
-// Whoever stays behind alone needs nobody once the removal is answered, not even
-// after a crash.
-func TestRemovalOutlivesACrash(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		g := newGroup(t, 2)
-		defer g.endAll()
-		g.startAll()
-		l, f := g.leader(), g.follower()
-		g.remove(l, f)
-		g.crash(l)
-		g.crash(f)
-		g.launch(l).await()
-		g.members[l].set("foo", "bar", 0)
-	})
-}
-
-// A removed member ends, and says so again whenever its data are opened, be the
-// others there or not.
-func TestRestartOfARemovedMember(t *testing.T) {
-	for _, count := range []uint64{10000, 1} {
-		t.Run(fmt.Sprintf("checkpoint every %d", count), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				g := newGroup(t, 3)
-				defer g.endAll()
-				g.tune(func(c *Config) { c.CheckpointEntries = count })
-				g.startAll()
-				f := g.follower()
-				g.remove(f, f)
-				if err := g.gone(f); !errors.Is(err, ErrRemoved) {
-					t.Fatalf("Run = %v, want ErrRemoved", err)
-				}
-				// What it knows itself is enough once it has applied its removal; else the
-				// others tell it.
-				for range 2 {
-					s, err := g.beds[f].open()
-					if err == nil {
-						g.wire.join(s)
-						err = s.Run(t.Context())
-						g.wire.leave(s.id)
-					}
-					if !errors.Is(err, ErrRemoved) {
-						t.Errorf("again: %v, want ErrRemoved", err)
-					}
-				}
-				g.settle()
-			})
-		})
-	}
-}
-
-// The last member may be removed, too.
-func TestRemoveLastMember(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		g := newGroup(t, 1)
-		g.strict()
-		g.startAll()
-		g.remove(0, 0)
-		start := time.Now()
-		if err := g.gone(0); !errors.Is(err, ErrRemoved) || time.Since(start) > removalGrace {
-			t.Errorf("Run = %v after %v, want ErrRemoved within %v", err, time.Since(start), removalGrace)
-		}
-		start = time.Now()
-		s, err := g.beds[0].open()
-		if err == nil {
-			err = s.Run(t.Context())
-		}
-		if !errors.Is(err, ErrRemoved) || time.Since(start) > removalGrace {
-			t.Errorf("again: %v after %v, want ErrRemoved at once, though nobody else is there", err, time.Since(start))
-		}
-	})
-}
-
-// The only voter stays as long as there are members that could never get a vote
-// without it.
-func TestLastVoterStays(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		g := newGroup(t, 1)
-		defer g.endAll()
-		g.startAll()
-		n := g.add(0)
-		if err := g.members[0].RemoveMember(t.Context(), g.beds[0].self.ID); !errors.Is(err, ErrUnsafeChange) {
-			t.Errorf("RemoveMember of the only voter = %v, want ErrUnsafeChange", err)
-		}
-		g.remove(0, n)
-		g.members[0].set("foo", "bar", 0)
 	})
 }
 
@@ -523,9 +279,6 @@ func TestStrictReconfiguration(t *testing.T) {
 		g.settle()
 	})
 }
-
-// join adds a member and starts it.
-func (g *group) join(at int) { g.launch(g.add(at)).await() }
 
 // Without a quorum a change is refused or times out like any write, and may not
 // be there afterwards.
@@ -612,61 +365,4 @@ func (l *losesAnswers) Ask(ctx context.Context, to membership.ID, question strin
 		return nil, errUnreachable
 	}
 	return nil, errUnreachable
-}
-
-func TestTransferLeader(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		g := newGroup(t, 3)
-		defer g.endAll()
-		g.startAll()
-		l, f := g.leader(), g.follower()
-		third := g.members[3-l-f]
-		start := time.Now()
-		for _, at := range []*running{g.members[l], g.members[f], third} {
-			if err := at.TransferLeader(t.Context(), third.id); err != nil || at.Status().Leader != third.id {
-				t.Errorf("TransferLeader at %s = %v, leader %s, want %s", at.cfg.Name, err, at.Status().Leader, third.id)
-			}
-			if err := at.TransferLeader(t.Context(), g.members[l].id); err != nil {
-				t.Errorf("TransferLeader back at %s = %v", at.cfg.Name, err)
-			}
-		}
-		if took := time.Since(start); took > time.Second {
-			t.Errorf("six transfers took %v", took)
-		}
-		if got, ok := third.Leader(); !ok || got.ID != g.members[l].id {
-			t.Errorf("Leader = %v, %v", got, ok)
-		}
-		n := g.add(l)
-		g.settle() // the third member has heard of it
-		if err := third.TransferLeader(t.Context(), g.beds[n].self.ID); !errors.Is(err, ErrLearner) {
-			t.Errorf("TransferLeader to a learner = %v, want ErrLearner", err)
-		}
-		if err := third.TransferLeader(t.Context(), 77); !errors.Is(err, membership.ErrIDNotFound) {
-			t.Errorf("TransferLeader to nobody = %v, want ErrIDNotFound", err)
-		}
-		g.crash(f)
-		time.Sleep(2 * time.Second)
-		var e *store.Error
-		if err := third.TransferLeader(t.Context(), g.beds[f].self.ID); !errors.As(err, &e) || !strings.Contains(e.Cause, "not in contact") {
-			t.Errorf("TransferLeader to a dead member = %v, want a word about contact", err)
-		}
-	})
-}
-
-// A leader that stops in good order leaves no gap.
-func TestHandOver(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		g := newGroup(t, 3)
-		defer g.endAll()
-		g.startAll()
-		l, f := g.leader(), g.follower()
-		start := time.Now()
-		g.members[l].HandOver(t.Context())
-		g.end(l)
-		g.members[f].set("foo", "bar", 0)
-		if took := time.Since(start); took > 300*time.Millisecond {
-			t.Errorf("a write after the hand-over took %v", took)
-		}
-		g.members[g.follower()].HandOver(t.Context()) // has nothing to give
-	})
 }

@@ -11,6 +11,11 @@
 // Every member takes writes and linearizable reads, whoever leads: a write waits in
 // the member that was asked until there is a leader and goes to it once, or again
 // when that one certainly did not take it. The leader tells the cluster's time.
+//
+// Members come and go through the log. One that joins listens until it has caught
+// up and has a vote from then on; one that is removed ends and never comes back.
+// At intervals all compare their trees: a member that differs from a quorum serves
+// nothing until it has a copy of another one's data.
 package etcdserver
 
 import (
