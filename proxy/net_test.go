@@ -167,7 +167,7 @@ type bench struct {
 
 // inBubble runs a story around a proxy. Hosts of the bench are served on port
 // 2379; all that runs at the end of the story must end, or the test fails.
-func inBubble(t *testing.T, cfg Config, story func(b *bench)) {
+func inBubble(t *testing.T, cfg Config, story func(t *testing.T, b *bench)) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &bench{network: &network{hosts: map[string]*pipeListener{}}, t: t}
 		cfg.Dial, cfg.Members, cfg.Logger = b.Dial, &b.source, b.log.Logger()
@@ -175,10 +175,9 @@ func inBubble(t *testing.T, cfg Config, story func(b *bench)) {
 		b.proxy = New(cfg)
 		transport := &http.Transport{DialContext: b.Dial, DisableCompression: true}
 		b.client = &http.Client{Transport: transport}
-		stop := b.Serve("proxy", b.proxy)
-		story(b)
-		transport.CloseIdleConnections()
-		stop()
+		defer b.Serve("proxy", b.proxy)()
+		defer transport.CloseIdleConnections()
+		story(t, b)
 	})
 }
 

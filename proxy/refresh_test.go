@@ -22,7 +22,7 @@ func wantLog(b *bench, want ...string) {
 func TestMembersAreFoundAndKept(t *testing.T) {
 	kept := openPeers(t, t.TempDir())
 	cfg := Config{PeerURLs: []string{"http://x:2380"}, Kept: kept}
-	inBubble(t, cfg, func(b *bench) {
+	inBubble(t, cfg, func(t *testing.T, b *bench) {
 		defer b.Run("a")()
 		wantLog(b,
 			`INFO using peer urls [http://x:2380] `,
@@ -35,17 +35,17 @@ func TestMembersAreFoundAndKept(t *testing.T) {
 		b.source.Set(nil) // a list without members is no news either
 		time.Sleep(30 * time.Second)
 		if _, text := b.Ask("GET", configPath, ""); text != `{"endpoints":["http://a:2379"]}`+"\n" {
-			b.t.Errorf("endpoints after bad answers: %s", text)
+			t.Errorf("endpoints after bad answers: %s", text)
 		}
 		b.source.Set(nil, "http://c:2379")
 		time.Sleep(30 * time.Second)
 		wantLog(b, `INFO+2 updated peer urls in cluster file from [http://a:2380] to [http://c:2380]`)
 		if _, text := b.Ask("GET", configPath, ""); text != `{"endpoints":["http://c:2379"]}`+"\n" {
-			b.t.Errorf("endpoints of the next list: %s", text)
+			t.Errorf("endpoints of the next list: %s", text)
 		}
 		want := [][]string{{"http://x:2380"}, {"http://a:2380"}, {"http://a:2380"}, {"http://a:2380"}}
 		if !slices.EqualFunc(b.source.asked, want, slices.Equal[[]string]) {
-			b.t.Errorf("asked %v, want %v", b.source.asked, want)
+			t.Errorf("asked %v, want %v", b.source.asked, want)
 		}
 	})
 	if got := openPeers(t, kept.dir[:len(kept.dir)-len("/proxy")]).URLs(); !slices.Equal(got, []string{"http://c:2380"}) {
@@ -59,7 +59,7 @@ func TestStartFromFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	kept := openPeers(t, dir)
-	inBubble(t, Config{PeerURLs: kept.URLs(), Kept: kept}, func(b *bench) {
+	inBubble(t, Config{PeerURLs: kept.URLs(), Kept: kept}, func(t *testing.T, b *bench) {
 		defer b.Run("a")()
 		wantLog(b,
 			`INFO using peer urls [http://a:2380] from cluster file "`+kept.File()+`"`,
@@ -79,7 +79,7 @@ func TestRefreshInterval(t *testing.T) {
 		{40 * time.Second, false, 9*time.Second + 1, 10},
 		{20 * time.Second, false, 59 * time.Second, 3},
 	} {
-		inBubble(t, Config{RefreshInterval: tt.interval}, func(b *bench) {
+		inBubble(t, Config{RefreshInterval: tt.interval}, func(t *testing.T, b *bench) {
 			if tt.found {
 				defer b.Run("a")()
 			} else {
@@ -95,7 +95,7 @@ func TestRefreshInterval(t *testing.T) {
 }
 
 func TestFailureWait(t *testing.T) {
-	inBubble(t, Config{}, func(b *bench) {
+	inBubble(t, Config{}, func(t *testing.T, b *bench) {
 		defer b.Run("a", "b")()
 		stopA := b.Serve("a", says("a"))
 		stopB := b.Serve("b", says("b"))
@@ -134,7 +134,7 @@ func TestFailureWait(t *testing.T) {
 
 // With nowhere to go clients do not wait for long until a member is back.
 func TestNobodyAvailable(t *testing.T) {
-	inBubble(t, Config{}, func(b *bench) {
+	inBubble(t, Config{}, func(t *testing.T, b *bench) {
 		defer b.Run("a")()
 		for _, want := range []struct {
 			status int
@@ -162,7 +162,7 @@ func TestNobodyAvailable(t *testing.T) {
 
 // An endpoint that swallows packets costs the first client the dial time-out.
 func TestDialTimeout(t *testing.T) {
-	inBubble(t, Config{}, func(b *bench) {
+	inBubble(t, Config{}, func(t *testing.T, b *bench) {
 		defer b.Run("10.0.0.1", "b")()
 		defer b.Serve("10.0.0.1", says("never"))()
 		defer b.Serve("b", says("b"))()
@@ -179,7 +179,7 @@ func TestDialTimeout(t *testing.T) {
 
 // What waits longer than the read time-out ends as it does at 2.3.8.
 func TestReadTimeout(t *testing.T) {
-	inBubble(t, Config{ReadTimeout: time.Second}, func(b *bench) {
+	inBubble(t, Config{ReadTimeout: time.Second}, func(t *testing.T, b *bench) {
 		defer b.Run("a")()
 		over := make(chan struct{})
 		defer b.Serve("a", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -201,7 +201,7 @@ func TestReadTimeout(t *testing.T) {
 }
 
 func TestWriteTimeout(t *testing.T) {
-	inBubble(t, Config{}, func(b *bench) {
+	inBubble(t, Config{}, func(t *testing.T, b *bench) {
 		defer b.Run("deaf", "b")()
 		// Takes the connection and reads nothing from it.
 		l := &pipeListener{closed: make(chan struct{}), conns: make(chan net.Conn, 1)}
