@@ -31,6 +31,7 @@ const (
 	system   = "golang.org/x/sys"
 	bcrypt   = "golang.org/x/crypto/bcrypt"
 	dns      = "github.com/miekg/dns"
+	rates    = "golang.org/x/time/rate"
 )
 
 // places is the ladder.
@@ -53,11 +54,12 @@ var places = map[string]place{
 	"etcdserver": {rung: 2, modules: []string{raftpb, protobuf}},
 	"discovery":  {rung: 2, modules: []string{dns}},
 
-	"api/v2":     {rung: 3, modules: []string{metrics}},
-	"api/legacy": {rung: 3},
-	"api/mod":    {rung: 3},
-	"proxy":      {rung: 3, modules: []string{metrics}},
-	"etcdctl":    {rung: 3, modules: []string{cobra}},
+	"api/v2":        {rung: 3, modules: []string{metrics}},
+	"api/discovery": {rung: 3, modules: []string{rates}},
+	"api/legacy":    {rung: 3},
+	"api/mod":       {rung: 3},
+	"proxy":         {rung: 3, modules: []string{metrics}},
+	"etcdctl":       {rung: 3, modules: []string{cobra}},
 
 	"cmd/etcd":    {rung: 4, modules: []string{cobra}},
 	"cmd/etcdctl": {rung: 4, modules: []string{cobra}},
