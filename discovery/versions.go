@@ -5,8 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"strconv"
-	"strings"
 	"time"
 
 	"etcd2/membership"
@@ -15,9 +13,6 @@ import (
 
 // versionTimeout is how long one URL may take to tell its version.
 const versionTimeout = 5 * time.Second
-
-// lowest is the oldest cluster version this server takes part in.
-const lowest = "2.2.0"
 
 // compatible asks the members for the version of their cluster. All that answer
 // have to name one that this server speaks, and one at least has to answer.
@@ -30,15 +25,15 @@ func (c *Client) compatible(ctx context.Context, members []membership.Member) bo
 			c.log.Warn(fmt.Sprintf("cannot get the version of member %s", m.ID))
 			continue
 		}
-		v, err := parseVersion(text)
+		v, err := version.Parse(text)
 		switch {
 		case err != nil:
 			c.log.Error(fmt.Sprintf("cannot understand the cluster version of member %s (%v)", m.ID, err))
 			return false
-		case v.less(mustVersion(lowest)):
-			c.log.Warn(fmt.Sprintf("the running cluster version(%s) is lower than the minimal cluster version(%s) supported", text, lowest))
+		case v.Compare(version.Lowest()) < 0:
+			c.log.Warn(fmt.Sprintf("the running cluster version(%s) is lower than the minimal cluster version(%s) supported", text, version.MinCluster))
 			return false
-		case mustVersion(version.Cluster).less(v):
+		case v.Compare(version.OfCluster()) > 0:
 			c.log.Warn(fmt.Sprintf("the running cluster version(%s) is higher than the maximum cluster version(%s) supported", text, version.Cluster))
 			return false
 		}
@@ -66,42 +61,4 @@ func (c *Client) clusterVersion(ctx context.Context, m membership.Member) (strin
 		c.log.Warn(fmt.Sprintf("failed to reach the peerURL(%s) of member %s (%v)", u, m.ID, err))
 	}
 	return "", false
-}
-
-// release is a version: major, minor and patch.
-type release [3]uint64
-
-// parseVersion reads "2.3.0".
-func parseVersion(text string) (release, error) {
-	var r release
-	parts := strings.Split(text, ".")
-	if len(parts) != len(r) {
-		return r, fmt.Errorf("%q is not a version", text)
-	}
-	for i, p := range parts {
-		n, err := strconv.ParseUint(p, 10, 64)
-		if err != nil {
-			return r, fmt.Errorf("%q is not a version", text)
-		}
-		r[i] = n
-	}
-	return r, nil
-}
-
-// mustVersion reads a version of our own.
-func mustVersion(text string) release {
-	r, err := parseVersion(text)
-	if err != nil {
-		panic("discovery: " + err.Error())
-	}
-	return r
-}
-
-func (r release) less(other release) bool {
-	for i := range r {
-		if r[i] != other[i] {
-			return r[i] < other[i]
-		}
-	}
-	return false
 }

@@ -10,6 +10,7 @@ import (
 
 	"etcd2/membership"
 	"etcd2/store"
+	"etcd2/version"
 )
 
 // clusterRoot is the directory of the store in which membership lives.
@@ -44,7 +45,7 @@ func (s *Server) followVersion(before, now *membership.Cluster) error {
 	if v == was {
 		return nil
 	}
-	if r, ok := parseRelease(v); ok && ownRelease.compare(r) < 0 {
+	if n, err := version.Parse(v); err == nil && n.Compare(version.OfServer()) > 0 {
 		return &DowngradeError{Cluster: v}
 	}
 	switch {
@@ -87,8 +88,8 @@ func (s *Server) late(op store.Op) string {
 		}
 	}
 	if op.Path == membership.VersionPath {
-		next, _ := parseRelease(op.Value)
-		if now, ok := parseRelease(cluster.Version()); ok && next.compare(now) <= 0 {
+		next, _ := version.Parse(op.Value)
+		if now, err := version.Parse(cluster.Version()); err == nil && next.Compare(now) <= 0 {
 			return "the cluster version is " + cluster.Version() + " already"
 		}
 	}

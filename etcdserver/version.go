@@ -1,11 +1,9 @@
 package etcdserver
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -21,7 +19,7 @@ const (
 	versionPeriod = 4 * time.Second
 	// cautiousVersion is decided on while a member does not say what it is: what
 	// every member of a rolling upgrade can speak.
-	cautiousVersion = "2.2.0"
+	cautiousVersion = version.MinCluster
 )
 
 // negotiate decides the cluster version as long as this member leads, until ctx
@@ -69,10 +67,10 @@ func (s *Server) decideVersion(ctx context.Context) {
 
 // askVersions asks all members at a time and returns what those said that
 // answered, this one among them, and how many did not.
-func (s *Server) askVersions(ctx context.Context) (said []release, unknown int) {
+func (s *Server) askVersions(ctx context.Context) (said []version.Number, unknown int) {
 	ctx, cancel := context.WithTimeout(ctx, time.Second+s.cfg.Election)
 	defer cancel()
-	said = []release{ownRelease}
+	said = []version.Number{version.OfServer()}
 	var mu sync.Mutex // guards said and unknown
 	var asking sync.WaitGroup
 	for _, m := range s.Members() {
@@ -81,18 +79,20 @@ func (s *Server) askVersions(ctx context.Context) (said []release, unknown int) 
 		}
 		asking.Go(func() {
 			text, _, err := s.peers.Version(ctx, m)
-			r, ok := parseRelease(text)
-			mu.Lock()
-			defer mu.Unlock()
-			if err != nil || !ok {
-				unknown++
-				if err == nil {
+			var v version.Number
+			if err == nil {
+				if v, err = version.Parse(text); err != nil {
 					s.log.Error(fmt.Sprintf("cannot understand the version of member %s (%s)", m.ID, text))
 				}
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil {
+				unknown++
 				return
 			}
-			said = append(said, r)
-			if ownRelease.compare(r) < 0 {
+			said = append(said, v)
+			if v.Compare(version.OfServer()) > 0 {
 				s.log.Warn(fmt.Sprintf("the local etcd version %s is not up-to-date", version.Server))
 				s.log.Warn(fmt.Sprintf("member %s has a higher version %s", m.ID, text))
 			}
@@ -104,50 +104,18 @@ func (s *Server) askVersions(ctx context.Context) (said []release, unknown int) 
 
 // nextVersion is the cluster version to decide on; "" to leave it as it is. It
 // never goes down: members may rely on what was decided.
-func nextVersion(decided string, said []release, unknown int) string {
+func nextVersion(decided string, said []version.Number, unknown int) string {
 	if unknown > 0 {
 		if decided == "" {
 			return cautiousVersion
 		}
 		return ""
 	}
-	lowest := slices.MinFunc(said, release.compare)
-	lowest[2] = 0
-	if now, ok := parseRelease(decided); ok && lowest.compare(now) <= 0 {
+	lowest := slices.MinFunc(said, version.Number.Compare).Minor()
+	if now, err := version.Parse(decided); err == nil && lowest.Compare(now) <= 0 {
 		return ""
 	}
 	return lowest.String()
-}
-
-// release is a version as numbers: major, minor, patch.
-type release [3]int
-
-// ownRelease is what this program is.
-var ownRelease, _ = parseRelease(version.Server)
-
-// parseRelease reads "2.3.8"; what follows "-" or "+" does not count.
-func parseRelease(text string) (release, bool) {
-	text, _, _ = strings.Cut(text, "+")
-	text, _, _ = strings.Cut(text, "-")
-	var r release
-	parts := strings.Split(text, ".")
-	if len(parts) != len(r) {
-		return release{}, false
-	}
-	for i, p := range parts {
-		n, err := strconv.ParseUint(p, 10, 31)
-		if err != nil {
-			return release{}, false
-		}
-		r[i] = int(n)
-	}
-	return r, true
-}
-
-func (r release) String() string { return fmt.Sprintf("%d.%d.%d", r[0], r[1], r[2]) }
-
-func (r release) compare(other release) int {
-	return cmp.Or(cmp.Compare(r[0], other[0]), cmp.Compare(r[1], other[1]), cmp.Compare(r[2], other[2]))
 }
 
 // majorMinor shortens "2.3.0" to "2.3", the form of the log lines.

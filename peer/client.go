@@ -42,8 +42,6 @@ const (
 const (
 	// protocol names the frames of a stream and their version.
 	protocol = "etcd2-raft/1"
-	// minCluster is the lowest version of a member that this one works with.
-	minCluster = "2.2.0"
 	// headBytesMax bounds the head of an answer.
 	headBytesMax = 64 << 10
 )
@@ -90,7 +88,7 @@ func (t *Transport) header(to membership.ID) http.Header {
 	h.Set(headerFrom, t.member.ID().String())
 	h.Set(headerTo, to.String())
 	h.Set(headerVersion, version.Server)
-	h.Set(headerMinCluster, minCluster)
+	h.Set(headerMinCluster, version.MinCluster)
 	if urls := t.ownURLs(); len(urls) > 0 {
 		h.Set(headerURLs, strings.Join(urls, ","))
 	}

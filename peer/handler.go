@@ -77,10 +77,10 @@ func (t *Transport) admit(w http.ResponseWriter, r *http.Request) bool {
 // header, or "".
 func incompatible(h http.Header) string {
 	from, server := h.Get(headerFrom), orOld(h.Get(headerVersion))
-	if compareVersions(server, minCluster) < 0 {
+	if minorOf(server).Compare(version.Lowest()) < 0 {
 		return fmt.Sprintf("remote version is too low: remote[%s]=%s, local=%s", from, server, version.Server)
 	}
-	if least := orOld(h.Get(headerMinCluster)); compareVersions(version.Server, least) < 0 {
+	if least := orOld(h.Get(headerMinCluster)); minorOf(version.Server).Compare(minorOf(least)) < 0 {
 		return fmt.Sprintf("local version is too low: remote[%s]=%s, local=%s", from, server, version.Server)
 	}
 	return ""
@@ -97,17 +97,11 @@ func orOld(v string) string {
 // oldVersion is the last version that told nobody its version.
 const oldVersion = "2.0.0"
 
-// compareVersions compares major and minor numbers. What is no version is the
+// minorOf is the version that matters between members. What is no version is the
 // lowest.
-func compareVersions(a, b string) int {
-	parse := func(v string) int {
-		var major, minor int
-		if n, _ := fmt.Sscanf(v, "%d.%d", &major, &minor); n < 2 || major < 0 || minor < 0 || minor > 999 {
-			return -1
-		}
-		return 1000*major + minor
-	}
-	return parse(a) - parse(b)
+func minorOf(text string) version.Number {
+	n, _ := version.Parse(text)
+	return n.Minor()
 }
 
 // sender returns who sent an admitted request. It answers itself when that is no

@@ -1,4 +1,5 @@
-// Package version holds the version strings of the server and its tools.
+// Package version holds the versions of the server and its tools, and compares
+// versions.
 package version
 
 import (
@@ -14,6 +15,9 @@ const (
 	Server = "2.3.8"
 	// Cluster is the highest cluster version this server takes part in.
 	Cluster = "2.3.0"
+	// MinCluster is the lowest cluster version this server takes part in, and so the
+	// lowest version of a server that it works with.
+	MinCluster = "2.2.0"
 	// Release is the version of this program itself.
 	Release = "0.1.0"
 )

@@ -37,10 +37,3 @@ func TestText(t *testing.T) {
 		}
 	}
 }
-
-func TestClusterVersionIsThatOfTheServer(t *testing.T) {
-	minor := Server[:strings.LastIndexByte(Server, '.')]
-	if Cluster != minor+".0" {
-		t.Errorf("Cluster = %s for Server = %s", Cluster, Server)
-	}
-}
