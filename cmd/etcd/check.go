@@ -39,7 +39,9 @@ func (o *options) check() error {
 	}
 	c := o.cfg
 	mayBeProxy := c.Proxy != proxyOff || c.Discovery != "" && c.Fallback == fallbackProxy
-	if o.set("listen-client-urls") && !o.set("advertise-client-urls") && !o.set("addr") && !mayBeProxy {
+	// etcd 3.4 lets a configuration file leave the advertised URLs out.
+	listens := o.set("listen-client-urls") && o.sources["listen-client-urls"].line == 0
+	if listens && !o.set("advertise-client-urls") && !o.set("addr") && !mayBeProxy {
 		return errAdvertise
 	}
 	if err := checkTLS(c); err != nil {
@@ -50,6 +52,7 @@ func (o *options) check() error {
 	}
 	if methods == 0 && o.set("peer-addr") {
 		c.InitialCluster = clusterOf(c.Name, c.AdvertisePeerURLs)
+		o.sources["initial-cluster"] = o.sources["peer-addr"]
 	} else if c.InitialCluster == clusterOf(defaultName, mustURLs(defaultPeerURLs)) {
 		c.InitialCluster = c.defaultCluster()
 	}

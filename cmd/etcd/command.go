@@ -8,10 +8,10 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// newCommand is the command line as cobra has it. It calls start once the flags
-// are read; words that are no flags are an error, save for the shell completion
-// that cobra adds.
-func newCommand(start func(*options) error) (*cobra.Command, *options) {
+// command is the command line as cobra has it: without a sub-command a member.
+// Words that are neither a flag nor a sub-command are an error, save for the shell
+// completion that cobra adds.
+func (v *invocation) command() *cobra.Command {
 	root := &cobra.Command{
 		Use:           "etcd",
 		Short:         "Serve the etcd v2 API",
@@ -19,10 +19,7 @@ func newCommand(start func(*options) error) (*cobra.Command, *options) {
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
-	flags := root.Flags()
-	flags.SetInterspersed(false)
-	o := newOptions(flags)
-	root.RunE = func(*cobra.Command, []string) error { return start(o) }
+	o := withOptions(root, v.member)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return flagError(err) })
 	defaultHelp := root.HelpFunc()
 	root.SetHelpFunc(func(cmd *cobra.Command, args []string) {
@@ -32,7 +29,38 @@ func newCommand(start func(*options) error) (*cobra.Command, *options) {
 		}
 		writeHelp(cmd.OutOrStdout(), o.help)
 	})
-	return root, o
+	root.AddCommand(
+		group("config", "Look at the settings without starting a member", v.configPrint()),
+	)
+	return root
+}
+
+// withOptions gives a command the flags of the server and runs it once they are
+// read from the command line.
+func withOptions(cmd *cobra.Command, run func(*options) error) *options {
+	flags := cmd.Flags()
+	flags.SetInterspersed(false)
+	o := newOptions(flags)
+	cmd.RunE = func(*cobra.Command, []string) error { return run(o) }
+	return o
+}
+
+// group is a command that only has sub-commands.
+func group(name, short string, commands ...*cobra.Command) *cobra.Command {
+	g := &cobra.Command{
+		Use:   name,
+		Short: short,
+
+		DisableFlagsInUseLine: true,
+		RunE: func(cmd *cobra.Command, words []string) error {
+			if len(words) > 0 {
+				return &verifyError{fmt.Errorf("'%s %s' is not a command", cmd.CommandPath(), words[0])}
+			}
+			return cmd.Help()
+		},
+	}
+	g.AddCommand(commands...)
+	return g
 }
 
 // noWords refuses the first argument that is no flag.
@@ -56,7 +84,7 @@ func flagError(err error) error {
 		return &usageError{"flag needs an argument: -" + bare.GetSpecifiedName()}
 	case errors.As(err, &bad):
 		f, form := bad.GetFlag(), "invalid value %q for flag -%s: %v"
-		if f.Value.Type() == "bool" {
+		if f.Value.Type() == kindBool {
 			form = "invalid boolean value %q for -%s: %v"
 		}
 		return &usageError{fmt.Sprintf(form, bad.GetValue(), f.Name, bad.Unwrap())}

@@ -21,11 +21,16 @@ type note struct {
 	text  string
 }
 
+// warning is a note that asks for a look.
+func warning(form string, args ...any) note {
+	return note{slog.LevelWarn, fmt.Sprintf(form, args...)}
+}
+
 // fromEnviron sets the flags that the command line left alone from variables in
 // the form NAME=value. An empty variable counts as unset. The notes say what
 // became of every variable that starts like ours; the error is about the first
 // value that a flag refuses.
-func fromEnviron(flags *pflag.FlagSet, environ []string) ([]note, error) {
+func (o *options) fromEnviron(environ []string) ([]note, error) {
 	values := make(map[string]string, len(environ))
 	for _, entry := range environ {
 		name, value, _ := strings.Cut(entry, "=")
@@ -34,7 +39,7 @@ func fromEnviron(flags *pflag.FlagSet, environ []string) ([]note, error) {
 	var notes []note
 	var failed error
 	used, shadowed := make(map[string]bool), make(map[string]bool)
-	flags.VisitAll(func(f *pflag.Flag) {
+	o.flags.VisitAll(func(f *pflag.Flag) {
 		name := envName(f.Name)
 		value := values[name]
 		switch {
@@ -54,6 +59,7 @@ func fromEnviron(flags *pflag.FlagSet, environ []string) ([]note, error) {
 				return
 			}
 			f.Changed = true
+			o.sources[f.Name] = source{place: name}
 		}
 	})
 	for _, entry := range environ {

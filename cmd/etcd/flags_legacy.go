@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -79,7 +80,7 @@ func address(to *hostPort, bare bool) *setting[hostPort] {
 
 // ignored takes anything.
 func ignored(to *bool) *setting[bool] {
-	return &setting[bool]{to: to, kind: "bool", show: strconv.FormatBool,
+	return &setting[bool]{to: to, kind: kindBool, show: strconv.FormatBool,
 		parse: func(string) (bool, error) { return true, nil }}
 }
 
@@ -88,6 +89,7 @@ func ignored(to *bool) *setting[bool] {
 func (o *options) applyLegacy() error {
 	l := &o.legacy
 	client, peer := "http", "http"
+	bindFrom, peerBindFrom := cmp.Or(o.sources["bind-addr"], o.sources["addr"]), cmp.Or(o.sources["peer-bind-addr"], o.sources["peer-addr"])
 	if t := &o.cfg.ClientTLS; t.Given() || t.Auto {
 		client = "https"
 	}
@@ -99,13 +101,14 @@ func (o *options) applyLegacy() error {
 	for _, pair := range []struct {
 		old, flag string
 		addr      hostPort
+		source    source
 		scheme    string
 		to        *[]string
 	}{
-		{"peer-bind-addr", "listen-peer-urls", l.peerBindAddr, peer, &o.cfg.ListenPeerURLs},
-		{"peer-addr", "initial-advertise-peer-urls", l.peerAddr, peer, &o.cfg.AdvertisePeerURLs},
-		{"bind-addr", "listen-client-urls", l.bindAddr, client, &o.cfg.ListenClientURLs},
-		{"addr", "advertise-client-urls", l.addr, client, &o.cfg.AdvertiseClientURLs},
+		{"peer-bind-addr", "listen-peer-urls", l.peerBindAddr, peerBindFrom, peer, &o.cfg.ListenPeerURLs},
+		{"peer-addr", "initial-advertise-peer-urls", l.peerAddr, o.sources["peer-addr"], peer, &o.cfg.AdvertisePeerURLs},
+		{"bind-addr", "listen-client-urls", l.bindAddr, bindFrom, client, &o.cfg.ListenClientURLs},
+		{"addr", "advertise-client-urls", l.addr, o.sources["addr"], client, &o.cfg.AdvertiseClientURLs},
 	} {
 		if pair.addr == (hostPort{}) {
 			continue
@@ -114,6 +117,7 @@ func (o *options) applyLegacy() error {
 			return fmt.Errorf("Set only one of flags -%s and -%s", pair.flag, pair.old)
 		}
 		*pair.to = []string{pair.scheme + "://" + net.JoinHostPort(pair.addr.host, pair.addr.port)}
+		o.sources[pair.flag] = pair.source
 	}
 	return nil
 }

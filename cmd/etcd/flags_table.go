@@ -23,6 +23,7 @@ func (o *options) sections() []section {
 func (o *options) memberFlags() []option {
 	c := o.cfg
 	return []option{
+		{name: "config-file", value: text(&o.configFile), usage: "YAML or JSON file with settings: the keys are the names of these flags."},
 		{name: "name", value: text(&c.Name), usage: "Name of this member, as the initial cluster lists it."},
 		{name: "data-dir", value: text(&c.DataDir), shown: "${name}.etcd", usage: "Directory that holds all data of this member."},
 		{name: "wal-dir", value: text(&c.WALDir), usage: "Directory for the raft log alone, for example on a disk of its own."},

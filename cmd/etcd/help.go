@@ -31,6 +31,8 @@ func writeHelp(w io.Writer, help []section) {
 	}
 	io.WriteString(w, `
 Every flag can be given as an environment variable: --data-dir is ETCD_DATA_DIR.
+A flag counts before its variable, and that before the configuration file.
+'etcd config print' prints every setting and where it comes from.
 'etcd completion SHELL' prints a completion script for bash, zsh, fish or powershell.
 `)
 }

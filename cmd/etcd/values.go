@@ -33,13 +33,20 @@ func (s *setting[T]) Set(text string) error {
 func (s *setting[T]) String() string { return s.show(*s.to) }
 func (s *setting[T]) Type() string   { return s.kind }
 
+// Kinds of settings that a configuration file may write in another form too.
+const (
+	kindBool    = "bool"
+	kindURLs    = "urls"
+	kindOrigins = "origins"
+)
+
 func text(to *string) *setting[string] {
 	return &setting[string]{to: to, kind: "string", show: verbatim,
 		parse: func(s string) (string, error) { return s, nil }}
 }
 
 func boolean(to *bool) *setting[bool] {
-	return &setting[bool]{to: to, kind: "bool", show: strconv.FormatBool,
+	return &setting[bool]{to: to, kind: kindBool, show: strconv.FormatBool,
 		parse: func(s string) (bool, error) {
 			v, err := strconv.ParseBool(s)
 			return v, numberError(err)
@@ -101,11 +108,11 @@ func period(to *time.Duration) *setting[time.Duration] {
 }
 
 func urls(to *[]string) *setting[[]string] {
-	return &setting[[]string]{to: to, kind: "urls", show: joined, parse: membership.ParseURLs}
+	return &setting[[]string]{to: to, kind: kindURLs, show: joined, parse: membership.ParseURLs}
 }
 
 func origins(to *[]string) *setting[[]string] {
-	return &setting[[]string]{to: to, kind: "origins", show: joined,
+	return &setting[[]string]{to: to, kind: kindOrigins, show: joined,
 		parse: func(list string) ([]string, error) {
 			if list == "" {
 				return nil, nil

@@ -32,6 +32,7 @@ const (
 	bcrypt   = "golang.org/x/crypto/bcrypt"
 	dns      = "github.com/miekg/dns"
 	rates    = "golang.org/x/time/rate"
+	yaml     = "go.yaml.in/yaml/v4"
 )
 
 // places is the ladder.
@@ -61,7 +62,7 @@ var places = map[string]place{
 	"proxy":         {rung: 3, modules: []string{metrics}},
 	"etcdctl":       {rung: 3, modules: []string{cobra}},
 
-	"cmd/etcd":    {rung: 4, modules: []string{cobra}},
+	"cmd/etcd":    {rung: 4, modules: []string{cobra, yaml}},
 	"cmd/etcdctl": {rung: 4, modules: []string{cobra}},
 }
 
