@@ -14,6 +14,7 @@ package chaos
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"math/rand/v2"
 	"os"
 	"slices"
@@ -99,33 +100,26 @@ func newWorld(t *testing.T, seed uint64) *world {
 func (w *world) settle() {
 	w.t.Helper()
 	w.net.mend()
-	for end := time.Now().Add(patience); ; {
+	proc.Eventually(w.t, patience, fmt.Sprintf("the members agree after the last fault of CHAOS_SEED=%d", w.seed), func() bool {
 		trees := make([][]byte, size)
 		for i, m := range w.members {
 			if x, body, err := wire.Do(m.Client, wire.Request{Method: "GET", Target: "/v2/keys/chaos?recursive=true&sorted=true"}); err == nil && x.Status == 200 {
 				trees[i] = body
 			}
 		}
-		if trees[0] != nil && !slices.ContainsFunc(trees, func(b []byte) bool { return !bytes.Equal(b, trees[0]) }) {
-			return
-		}
-		if time.Now().After(end) {
-			w.t.Fatalf("CHAOS_SEED=%d: the members do not agree %v after the last fault", w.seed, patience)
-		}
-		<-time.After(100 * time.Millisecond) // between two looks at other processes
-	}
+		return trees[0] != nil && !slices.ContainsFunc(trees, func(b []byte) bool { return !bytes.Equal(b, trees[0]) })
+	})
 }
 
 // marker writes the last event of the run and returns its index.
 func (w *world) marker() uint64 {
 	w.t.Helper()
-	for end := time.Now().Add(patience); time.Now().Before(end); {
-		if a := put(w.t.Context(), plainHTTP(5*time.Second), w.members[0].URL(), "/chaos/end", "end"); a.index > 0 {
-			return a.index
-		}
-	}
-	w.t.Fatalf("CHAOS_SEED=%d: no write goes through after the last fault", w.seed)
-	return 0
+	var end answer
+	proc.Eventually(w.t, patience, fmt.Sprintf("a write goes through after the last fault of CHAOS_SEED=%d", w.seed), func() bool {
+		end = put(w.t.Context(), plainHTTP(5*time.Second), w.members[0].URL(), "/chaos/end", "end")
+		return end.index > 0
+	})
+	return end.index
 }
 
 // report prints what happened. The times are for people; none of them fails.

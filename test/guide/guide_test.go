@@ -118,12 +118,9 @@ func members(t *testing.T, on stage, ip string) []member {
 func awaitVoters(t *testing.T, on stage, ip string, n int) {
 	t.Helper()
 	want := fmt.Sprintf("\netcd_server_voters %d\n", n)
-	for end := time.Now().Add(patience); time.Now().Before(end); {
-		if strings.Contains(on.curl(t, ip, 200, "http://"+ip+":2379/metrics"), want) {
-			return
-		}
-	}
-	t.Fatalf("there are never %d voters", n)
+	proc.Eventually(t, patience, fmt.Sprintf("%d voters", n), func() bool {
+		return strings.Contains(on.curl(t, ip, 200, "http://"+ip+":2379/metrics"), want)
+	})
 }
 
 // article is the command of one node of the article.

@@ -1,7 +1,6 @@
 package guide
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"net"
@@ -10,7 +9,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -74,7 +72,7 @@ func (s shell) command(ctx context.Context, argv []string, command string) *exec
 func (s shell) start(t *testing.T, argv []string, command string) *process {
 	t.Helper()
 	command = "exec env " + command // variables may come first
-	p := &process{cmd: s.command(context.Background(), argv, command), log: new(output), done: make(chan struct{})}
+	p := &process{cmd: s.command(context.Background(), argv, command), log: new(proc.Output), done: make(chan struct{})}
 	p.cmd.Stdout, p.cmd.Stderr = p.log, p.log
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -114,7 +112,7 @@ func (s shell) curl(t *testing.T, argv []string, status int, args string) string
 // process is a running command.
 type process struct {
 	cmd  *exec.Cmd
-	log  *output
+	log  *proc.Output
 	done chan struct{} // closed when it has ended
 }
 
@@ -126,37 +124,17 @@ func (p *process) kill() {
 // await waits until the process has printed a text.
 func (p *process) await(t *testing.T, text string) {
 	t.Helper()
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for end := time.Now().Add(patience); time.Now().Before(end); <-tick.C {
+	proc.Eventually(t, patience, fmt.Sprintf("the server prints %q", text), func() bool {
 		if strings.Contains(p.log.String(), text) {
-			return
+			return true
 		}
 		select {
 		case <-p.done:
 			t.Fatalf("the server ended before it printed %q", text)
 		default:
 		}
-	}
-	t.Fatalf("the server never printed %q", text)
-}
-
-// output collects what a process prints.
-type output struct {
-	mu sync.Mutex // guards b
-	b  bytes.Buffer
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.b.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.b.String()
+		return false
+	})
 }
 
 // loopback plays all hosts on one: every printed address and port becomes a free

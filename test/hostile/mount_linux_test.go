@@ -2,6 +2,7 @@ package hostile
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -136,17 +137,10 @@ func TestFullDiskOfTheLog(t *testing.T) {
 // server looks at the disk a few times a second.
 func answers(t *testing.T, m *proc.Member, key, value string, want int) {
 	t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
-	for {
-		x, body, err := wire.Do(m.Client, wire.Form("PUT", "/v2/keys"+key, "value="+value))
-		if err == nil && x.Status == want {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("PUT %s = %v %s, %v, want status %d", key, x, body, err, want)
-		}
-		<-time.After(20 * time.Millisecond)
-	}
+	proc.Eventually(t, 20*time.Second, fmt.Sprintf("PUT %s is answered with %d", key, want), func() bool {
+		x, _, err := wire.Do(m.Client, wire.Form("PUT", "/v2/keys"+key, "value="+value))
+		return err == nil && x.Status == want
+	})
 }
 
 // ballast takes another piece of the disk away, as much of it as there is.

@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -49,7 +48,7 @@ type Member struct {
 	opts   Options
 	starts int // of the process
 	cmd    *exec.Cmd
-	log    *logBuffer
+	log    *Output
 	done   chan struct{} // closed when the process has ended; then state is set
 }
 
@@ -87,7 +86,7 @@ func New(t testing.TB, o Options) *Member {
 	if o.Name == "" {
 		o.Name = "n1"
 	}
-	m := &Member{Name: o.Name, Dir: o.Dir, opts: o, log: new(logBuffer)}
+	m := &Member{Name: o.Name, Dir: o.Dir, opts: o, log: new(Output)}
 	if m.Dir == "" {
 		m.Dir = filepath.Join(t.TempDir(), "data")
 	}
@@ -273,9 +272,6 @@ func (m *Member) WaitReady(within time.Duration) error {
 	return fmt.Errorf("the server did not serve within %v: %w", within, last)
 }
 
-// pollEvery is the pause between looks at a condition outside this process.
-const pollEvery = 10 * time.Millisecond
-
 var errNotYet = errors.New("not ready yet")
 
 func (m *Member) ready() error {
@@ -328,22 +324,4 @@ func (m *Member) SettledIndex(still time.Duration) (uint64, error) {
 		}
 	}
 	return last, err
-}
-
-// logBuffer collects the output of a process.
-type logBuffer struct {
-	mu sync.Mutex // guards b
-	b  bytes.Buffer
-}
-
-func (l *logBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *logBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }

@@ -65,18 +65,6 @@ func (s *server) get(url string, pair *pki.Pair) (*http.Response, string, error)
 // patience bounds what a good run never waits for.
 const patience = 20 * time.Second
 
-// eventually asks until the condition holds.
-func eventually(t *testing.T, what string, holds func() bool) {
-	t.Helper()
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
-	for end := time.Now().Add(patience); !holds(); <-tick.C {
-		if time.Now().After(end) {
-			t.Fatalf("not within %v: %s", patience, what)
-		}
-	}
-}
-
 func TestServerCertificate(t *testing.T) {
 	t.Parallel()
 	ca := pki.New(t, "authority")
@@ -170,7 +158,7 @@ func TestClientCertificates(t *testing.T) {
 		}
 	}
 	ca.WriteRevoked(crl, mallory, alice)
-	eventually(t, "alice is refused once revoked", func() bool {
+	proc.Eventually(t, patience, "alice is refused once revoked", func() bool {
 		_, _, err := s.get(client, alice)
 		return err != nil && strings.Contains(err.Error(), "bad certificate")
 	})
@@ -202,12 +190,12 @@ func TestRenewal(t *testing.T) {
 		t.Fatal(err)
 	}
 	const complaint = "changed certificate files are not in order, keeping the old ones"
-	eventually(t, "a warning", func() bool { return strings.Contains(s.Log(), complaint) })
+	proc.Eventually(t, patience, "a warning", func() bool { return strings.Contains(s.Log(), complaint) })
 	if got := shown(); got != "old" {
 		t.Errorf("shows %q beside a broken file", got)
 	}
 	ca.Issue("new", time.Hour, pki.Server).Write(base)
-	eventually(t, "the new certificate is shown", func() bool { return shown() == "new" })
+	proc.Eventually(t, patience, "the new certificate is shown", func() bool { return shown() == "new" })
 	if n := strings.Count(s.Log(), complaint); n != 1 {
 		t.Errorf("%d warnings, want 1", n)
 	}
