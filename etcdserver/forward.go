@@ -16,6 +16,15 @@ import (
 // member leads.
 func (s *Server) forward(leader uint64, data [][]byte) { s.peers.Forward(membership.ID(leader), data) }
 
+// wanted tells whether a request at this member still waits for a write. The loop
+// asks about those that have waited for a leader for long. The few among them that
+// this member took from others while it led are given up: their clients' deadlines
+// end the wait.
+func (s *Server) wanted(data []byte) bool {
+	e, err := decodeEntry(data)
+	return err == nil && s.waiters.waits(e.id)
+}
+
 // Forwarded takes writes that another member's clients wait for into the log.
 // After an error none of them was taken, nor will be. Writes that this member has
 // no room for count as taken: the other member is told to refuse them.
@@ -159,10 +168,8 @@ func (s *Server) retry(ctx context.Context) error {
 			return nil
 		}
 		for _, w := range s.returned.take() {
-			if e, err := decodeEntry(w); err == nil && s.waiters.waits(e.id) {
-				if s.node.Propose(ctx, w) != nil {
-					return nil // the member stops
-				}
+			if s.wanted(w) && s.node.Propose(ctx, w) != nil {
+				return nil // the member stops
 			}
 		}
 	}

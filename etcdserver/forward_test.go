@@ -82,6 +82,41 @@ func TestWriteWaitsForALeader(t *testing.T) {
 	})
 }
 
+// A write whose client was told that it timed out, because its member had no
+// leader, does not appear when the member is back, over what others wrote since.
+func TestWriteThatFoundNoLeaderIsDropped(t *testing.T) {
+	for _, who := range []string{"leader", "follower"} {
+		t.Run(who, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				g := newGroup(t, 3)
+				defer g.endAll()
+				g.startAll()
+				cut := g.leader()
+				if who == "follower" {
+					cut = g.follower()
+				}
+				g.isolate(cut, true)
+				time.Sleep(10 * time.Second)
+				if err := g.members[cut].try(t.Context(), "x", "stale"); err == nil {
+					t.Error("a write was acknowledged without a quorum")
+				}
+				g.members[g.leader((cut+1)%3, (cut+2)%3)].set("x", "new", 0)
+				late := make(chan error, 1)
+				go func() { late <- g.member(cut).try(context.Background(), "y", "late") }()
+				time.Sleep(time.Second)
+				g.isolate(cut, false)
+				if err := <-late; err != nil {
+					t.Errorf("a write whose client waits = %v", err)
+				}
+				g.settle()
+				if got := g.members[cut].value("x"); got != "new" {
+					t.Errorf("x = %s, want new: the client of the other write was told that it timed out", got)
+				}
+			})
+		})
+	}
+}
+
 // The disk of a follower counts for its clients, that of the leader for all. The
 // members' own writes go on.
 func TestSpaceOfTheLeader(t *testing.T) {

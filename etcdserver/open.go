@@ -321,6 +321,7 @@ func (s *Server) restore(found wal.State, meta snap.Meta, founding bool) error {
 		OnCommit: s.cfg.Observe.Commit,
 		Stamp:    s.stamp,
 		Forward:  s.forward,
+		Wanted:   s.wanted,
 		OnRole:   s.takeRole,
 	}, raftnode.State{
 		Hard: found.Hard, Conf: conf, Entries: found.Entries,

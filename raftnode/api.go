@@ -10,7 +10,8 @@ import (
 // Propose queues data for the log and returns; the entry arrives through
 // Committed, or, when leadership changes at the wrong moment, never. Whoever
 // leads: the loop proposes it, or gives it to Config.Forward when another member
-// does; while no leader is known it waits for one. The caller does not touch data
+// does; while no leader is known it waits for one, and is dropped if nobody wants
+// it any more by then, see Config.Wanted. The caller does not touch data
 // afterwards. Errors are ErrStopped and that of ctx, which ends the wait for room
 // in a full queue.
 func (n *Node) Propose(ctx context.Context, data []byte) error {

@@ -70,6 +70,12 @@ type Config struct {
 	// the outer slice is good during the call only. Without it proposals wait until
 	// this member leads.
 	Forward func(leader uint64, data [][]byte)
+	// Wanted, when set, tells whether somebody still waits for what Propose has
+	// queued. It is asked about proposals that found no leader for longer than an
+	// election takes: a write whose client gave up long ago must not appear out of
+	// nowhere, over what others have written since. It is called by the loop and must
+	// not block.
+	Wanted func(data []byte) bool
 	// OnRole, when set, is told of every change of term, leader or role, before
 	// anything is proposed or forwarded under it. It is called by the loop and must
 	// not block.

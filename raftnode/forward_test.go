@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -58,6 +59,43 @@ func TestWritesOfEveryMemberEnterTheLog(t *testing.T) {
 		for _, r := range all {
 			if got := slices.Sorted(slices.Values(r.applied())); !slices.Equal(got, want) {
 				t.Errorf("member %d applied %q, want %q", r.cfg.ID, got, want)
+			}
+		}
+		stopAll(t, all...)
+	})
+}
+
+// What nobody waits for any more when a leader is found at last is dropped, however
+// much of it there is; the rest goes on.
+func TestUnwantedProposalsAreDropped(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newNetwork()
+		large := strings.Repeat("x", maxBatchBytes/2)
+		cfg := Config{Wanted: func(d []byte) bool { return !strings.HasPrefix(string(d), "gone") }}
+		var all []*running
+		cfg.Forward = func(leader uint64, data [][]byte) {
+			data = slices.Clone(data)
+			go all[leader-1].ProposeAsLeader(context.Background(), data)
+		}
+		for id := range uint64(3) {
+			cfg.ID = id + 1
+			all = append(all, w.start(t, cfg, State{Conf: voters(1, 2, 3)}, &slowLog{}))
+			if id == 0 {
+				for i := range 4 {
+					propose(t, all[0], fmt.Sprint("gone ", i, large))
+					propose(t, all[0], fmt.Sprint("here ", i))
+				}
+				time.Sleep(time.Minute)
+			}
+		}
+		leader(t, all)
+		time.Sleep(time.Second)
+		propose(t, all[0], "gone, but in time")
+		time.Sleep(time.Second)
+		want := []string{"gone, but in time", "here 0", "here 1", "here 2", "here 3"}
+		for _, r := range all {
+			if got := slices.Sorted(slices.Values(r.applied())); !slices.Equal(got, want) {
+				t.Errorf("member %d applied %d proposals, want %q", r.cfg.ID, len(got), want)
 			}
 		}
 		stopAll(t, all...)

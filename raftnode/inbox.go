@@ -241,29 +241,29 @@ type taken struct {
 }
 
 // takeProposals returns the oldest proposals, at most maxBytes of them but at
-// least one. With reuse, a slice returned earlier and cleared since, nothing is
-// allocated.
-func (b *inbox) takeProposals(maxBytes int, reuse [][]byte) [][]byte {
+// least one, and whether there are more. With reuse, a slice returned earlier and
+// cleared since, nothing is allocated.
+func (b *inbox) takeProposals(maxBytes int, reuse [][]byte) (part [][]byte, more bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.freeRoom()
 	if b.proposalBytes <= maxBytes {
 		all := b.proposals
 		b.proposals, b.proposalBytes = reuse[:0], 0
-		return all
+		return all, false
 	}
 	n, size := 0, 0
 	for n < len(b.proposals) && (n == 0 || size+len(b.proposals[n]) <= maxBytes) {
 		size += len(b.proposals[n])
 		n++
 	}
-	part := append(reuse[:0], b.proposals[:n]...)
+	part = append(reuse[:0], b.proposals[:n]...)
 	rest := copy(b.proposals, b.proposals[n:])
 	clear(b.proposals[rest:])
 	b.proposals = b.proposals[:rest]
 	b.proposalBytes -= size
 	b.notify() // for the rest
-	return part
+	return part, true
 }
 
 func (b *inbox) takeReaders() *readers {

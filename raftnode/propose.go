@@ -1,6 +1,9 @@
 package raftnode
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // proposals are what a loop has taken from the inbox and neither proposed nor
 // forwarded yet.
@@ -8,6 +11,7 @@ type proposals struct {
 	held  [][]byte
 	spare [][]byte    // for the next takeProposals
 	full  bool        // the log had no room for what is held
+	stuck time.Time   // since when what waits has found no leader; zero when it has
 	last  time.Time   // when something was last proposed or forwarded
 	pause *time.Timer // for the end of gathering
 }
@@ -59,6 +63,9 @@ func (l *loop) forward() bool {
 	l.refuseBatches()
 	l.full = false
 	leader := l.core.Leader()
+	if leader == 0 && l.stuck.IsZero() {
+		l.stuck = time.Now()
+	}
 	if leader == 0 || l.cfg.Forward == nil || l.gathers(gatherToForward) || !l.takeProposals() {
 		return false
 	}
@@ -82,18 +89,35 @@ func (l *loop) gathers(atMost time.Duration) bool {
 // takeProposals adds what the inbox has to what is held; false when that is
 // nothing.
 func (l *loop) takeProposals() bool {
+	more := l.turn.proposals
 	switch {
 	case !l.turn.proposals || l.full:
 	case len(l.held) == 0:
-		l.held, l.spare = l.inbox.takeProposals(maxBatchBytes, l.spare), nil
+		l.held, more = l.inbox.takeProposals(maxBatchBytes, l.spare)
+		l.spare = nil
 		l.turn.proposals = false
 	default:
-		l.spare = l.inbox.takeProposals(maxBatchBytes, l.spare)
+		l.spare, more = l.inbox.takeProposals(maxBatchBytes, l.spare)
 		l.held = append(l.held, l.spare...)
 		clear(l.spare)
 		l.turn.proposals = false
 	}
+	if !l.stuck.IsZero() {
+		l.dropUnwanted()
+		if !more {
+			l.stuck = time.Time{}
+		}
+	}
 	return len(l.held) > 0
+}
+
+// dropUnwanted drops from what is held what nobody waits for any more, after a
+// time without a leader that was longer than an election takes.
+func (l *loop) dropUnwanted() {
+	if l.cfg.Wanted == nil || time.Since(l.stuck) <= time.Duration(2*l.cfg.Election)*l.cfg.Tick {
+		return
+	}
+	l.held = slices.DeleteFunc(l.held, func(d []byte) bool { return !l.cfg.Wanted(d) })
 }
 
 // acceptBatches answers for the batches of the turn; those for which there is
