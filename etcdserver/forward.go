@@ -10,6 +10,7 @@ import (
 
 	"etcd2/membership"
 	"etcd2/store"
+	"etcd2/version"
 )
 
 // forward hands queued writes to the leader. The loop calls it when another
@@ -31,7 +32,7 @@ func (s *Server) wanted(data []byte) bool {
 func (s *Server) Forwarded(ctx context.Context, from membership.ID, writes [][]byte) error {
 	size := 0
 	for _, w := range writes {
-		if _, err := decodeEntry(w); err != nil {
+		if err := checkWrite(w); err != nil {
 			return fmt.Errorf("etcdserver: a forwarded write is not one: %w", err)
 		}
 		size += len(w)
@@ -42,6 +43,36 @@ func (s *Server) Forwarded(ctx context.Context, from membership.ID, writes [][]b
 		}
 	}
 	return s.node.ProposeAsLeader(ctx, writes)
+}
+
+// checkWrite refuses what no member forwards: an entry that cannot be applied would
+// stop all members, and again at each start.
+func checkWrite(data []byte) error {
+	e, err := decodeEntry(data)
+	if err != nil {
+		return err
+	}
+	if e.kind != entryOperation {
+		return fmt.Errorf("%w: kind %d is the leader's own", errEntry, e.kind)
+	}
+	op, err := e.operation()
+	if err != nil {
+		return err
+	}
+	id, ofMember := membership.MemberOf(op.Path)
+	switch {
+	case op.Path == "/" && op.Action == store.Expire:
+		return nil
+	case op.Path != "/" && !strings.HasPrefix(op.Path+"/", clusterRoot):
+		return nil
+	case op.Action == store.Set && ofMember && op.Path == membership.AttributesPath(id):
+		return membership.CheckAttributes(op.Value)
+	case op.Action == store.Set && op.Path == membership.VersionPath:
+		if n, err := version.Parse(op.Value); err == nil && n.Compare(version.OfServer()) <= 0 {
+			return nil
+		}
+	}
+	return fmt.Errorf("%w: %s of %q", errEntry, op.Action, op.Path)
 }
 
 // takeVital returns those writes that go on while the disk is nearly full, the

@@ -117,6 +117,50 @@ func TestWriteThatFoundNoLeaderIsDropped(t *testing.T) {
 	}
 }
 
+// What could not be applied would stop every member and keep it from starting
+// again, so it does not get into the log, whoever sends it.
+func TestForwardedWritesAreChecked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGroup(t, 3)
+		defer g.endAll()
+		g.startAll()
+		l, f := g.members[g.leader()], g.members[g.follower()]
+		write := func(a store.Action, path, value string) []byte {
+			return encodeOperation(7, store.Op{Action: a, Path: path, Value: value, Recursive: true, Dir: a == store.Delete})
+		}
+		good := write(store.Set, "/1/x", "v")
+		for name, bad := range map[string][]byte{
+			"short":        good[:entryHeader-1],
+			"cut off":      good[:entryHeader+2],
+			"mark":         encodeMark(),
+			"no path":      write(store.Set, "1/x", ""),
+			"all":          write(store.Delete, "/", ""),
+			"cluster":      write(store.Delete, "/0", ""),
+			"members":      write(store.Delete, "/0/members", ""),
+			"no member":    write(store.Set, "/0/members/zz/attributes", "{}"),
+			"peer URLs":    write(store.Set, membership.RaftAttributesPath(f.id), "{}"),
+			"attributes":   write(store.Set, membership.AttributesPath(f.id), "{"),
+			"no version":   write(store.Set, membership.VersionPath, "two"),
+			"late version": write(store.Set, membership.VersionPath, "9.0.0"),
+		} {
+			if err := l.Forwarded(t.Context(), f.id, [][]byte{good, bad}); err == nil {
+				t.Errorf("%s: taken", name)
+			}
+		}
+		for _, change := range []string{`{"kind":1,"request":1,"id":0,"peerURLs":["http://10.0.0.1:2380"]}`,
+			`{"kind":1,"request":1,"id":5}`, `{"kind":3,"request":1,"id":5,"peerURLs":["::"]}`} {
+			if _, err := l.Answer(t.Context(), f.id, questionChange, []byte(change)); err == nil {
+				t.Errorf("change %s: taken", change)
+			}
+		}
+		g.settle()
+		if _, ok := l.store.Lookup("/1/x"); ok {
+			t.Error("of a refused batch a write was taken")
+		}
+		f.set("x", "v", 0)
+	})
+}
+
 // The disk of a follower counts for its clients, that of the leader for all. The
 // members' own writes go on.
 func TestSpaceOfTheLeader(t *testing.T) {

@@ -145,6 +145,15 @@ func (s *Server) answerChange(ctx context.Context, body []byte) ([]byte, error) 
 	if r.Kind < membership.Add || r.Kind > membership.Update {
 		return nil, fmt.Errorf("etcdserver: change %d is not known to this version", r.Kind)
 	}
+	// What cannot be applied would stop all members, and again at each start.
+	if r.ID == 0 {
+		return nil, errors.New("etcdserver: a change of no member")
+	}
+	if r.Kind != membership.Remove {
+		if _, err := membership.CheckURLs(r.PeerURLs); err != nil {
+			return nil, err
+		}
+	}
 	start := time.Now()
 	ctx, cancel := s.requestContext(ctx)
 	defer cancel()

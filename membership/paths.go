@@ -61,6 +61,12 @@ func Attributes(m Member) string {
 	return encode(attributes{Name: m.Name, ClientURLs: m.ClientURLs})
 }
 
+// CheckAttributes tells whether value can be read back from AttributesPath.
+func CheckAttributes(value string) error {
+	var own attributes
+	return json.Unmarshal([]byte(value), &own)
+}
+
 // encode writes one of the two records above, which cannot fail.
 func encode(v any) string {
 	b, err := json.Marshal(v)
