@@ -70,14 +70,15 @@ func (t *Transport) judge(peer membership.ID, err error) {
 	if !errors.As(err, &r) {
 		return
 	}
-	switch r.status {
-	case http.StatusGone:
+	remote, err := membership.ParseID(r.cluster)
+	if err != nil {
+		return // no member has said that
+	}
+	switch same := remote == t.member.ClusterID(); {
+	case same && r.status == http.StatusGone:
 		t.member.Expelled()
-	case http.StatusPreconditionFailed:
-		remote, err := membership.ParseID(r.cluster)
-		if err == nil && remote != t.member.ClusterID() {
-			t.member.Mismatch(peer, remote)
-		}
+	case !same && r.status == http.StatusPreconditionFailed:
+		t.member.Mismatch(peer, remote)
 	}
 }
 

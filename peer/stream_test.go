@@ -3,6 +3,7 @@ package peer
 import (
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -274,6 +275,18 @@ func TestRemovedMember(t *testing.T) {
 		equal(t, "messages to who does not", m[2].indexes(), []uint64{2})
 		if n := m[0].logged("rejected the stream from peer 2 since it was removed"); n != 1 {
 			t.Errorf("the refusal was logged %d times, want 1", n)
+		}
+	})
+}
+
+// What is no member of this cluster cannot say who was removed from it.
+func TestGoneElsewhere(t *testing.T) {
+	bubble(t, 1, Config{}, func(t *testing.T, _ *network, m []*node) {
+		for _, cluster := range []string{"", "no ID", "dd"} {
+			m[0].judge(2, &refusal{status: http.StatusGone, cluster: cluster})
+		}
+		if see(m[0].fake, &m[0].expelled) != 0 {
+			t.Errorf("a stranger's 410 made the member leave")
 		}
 	})
 }

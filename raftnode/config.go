@@ -23,6 +23,9 @@ var (
 	// ErrState is returned by New when the log and the checkpoint do not fit
 	// together, so that starting would lose acknowledged writes.
 	ErrState = errors.New("raftnode: the log does not fit the checkpoint")
+	// ErrLost is returned by Run when the leader has this member's word for entries
+	// that are not in its log: its data was lost or replaced by older data.
+	ErrLost = errors.New("raftnode: entries that this member has confirmed are missing in its log")
 )
 
 // Config tunes a Node. A zero field takes the default named beside it.

@@ -135,7 +135,8 @@ func (c *Core) Tick() {
 	c.reads.tick()
 }
 
-// Step takes a message of another member. Errors concern that message alone.
+// Step takes a message of another member. Errors concern that message alone, but
+// for ErrLost, after which nothing more may be asked of the Core.
 // After a MsgSnap comes Work, before ApplyConfChange.
 func (c *Core) Step(m *raftpb.Message) error {
 	switch {
@@ -145,6 +146,11 @@ func (c *Core) Step(m *raftpb.Message) error {
 		// As the only voter raft would answer with a commit index that a restart
 		// may have set back behind acknowledged writes. The reader asks again.
 		return nil
+	case m.GetType() == raftpb.MsgHeartbeat:
+		if last, _ := c.mem.LastIndex(); m.GetCommit() > last { // a leader tells no more than was confirmed to it
+			return fmt.Errorf("%w: it ends at entry %d, entry %d is committed; remove the member from its cluster and add it again with an empty data directory",
+				ErrLost, last, m.GetCommit())
+		}
 	}
 	return c.rn.Step(m)
 }

@@ -16,6 +16,7 @@
 package raftnode
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -78,7 +79,7 @@ func New(cfg Config, st State, log Log, peers Sender) (*Node, error) {
 }
 
 // Run drives the member until ctx ends, then returns nil. It returns an error
-// only when the log can no longer be written. It is called once.
+// only when the log can no longer be written, or ErrLost. It is called once.
 func (n *Node) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	l := &loop{Node: n, queue: newQueue(), hearing: newHearing(n.cfg.Tick), latency: latency{observe: n.cfg.OnCommit}}
@@ -123,6 +124,7 @@ type loop struct {
 	outbox  outbox
 	hearing hearing
 	latency latency
+	lost    error // ErrLost, once a message has told
 }
 
 // asked are readers whose round is under way.
@@ -140,7 +142,7 @@ func (l *loop) run(ctx context.Context) error {
 		before := l.core.Taken()
 		err := l.work()
 		l.tellArrivals(before)
-		if err != nil {
+		if err = cmp.Or(err, l.lost); err != nil {
 			return err
 		}
 		l.age()
@@ -198,6 +200,9 @@ func (l *loop) step(m *raftpb.Message, now time.Time) error {
 	err := l.core.Step(m)
 	if err != nil {
 		l.log.Debug("message refused", "type", m.GetType().String(), "from", m.GetFrom(), "error", err)
+		if errors.Is(err, ErrLost) {
+			l.lost = err
+		}
 		return err
 	}
 	l.hearing.note(m, now)

@@ -135,6 +135,28 @@ func TestFailedSaveEndsTheMember(t *testing.T) {
 	}
 }
 
+// A member that has lost what it confirmed says so and ends, where raft would panic.
+func TestMemberWithoutItsDataEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newNetwork()
+		all := w.startThree(t)
+		l := leader(t, all)
+		propose(t, l, "x")
+		time.Sleep(time.Second)
+		lost := all[l.cfg.ID%3]
+		stopAll(t, lost)
+		again := w.start(t, Config{ID: lost.cfg.ID}, State{Conf: voters(1, 2, 3)}, &slowLog{})
+		if err := <-again.err; !errors.Is(err, ErrLost) {
+			t.Errorf("Run() = %v, want ErrLost", err)
+		}
+		for _, r := range all {
+			if r != lost {
+				stopAll(t, r)
+			}
+		}
+	})
+}
+
 func TestSlowDiskDoesNotCostLeadership(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newNetwork()
