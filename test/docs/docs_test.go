@@ -197,19 +197,36 @@ func TestFlagsExist(t *testing.T) {
 	}
 }
 
-// TestLinks follows every link from one file of the repository to another.
+// TestLinks follows every link from one file of the repository to another, or to a
+// heading.
 func TestLinks(t *testing.T) {
-	link := regexp.MustCompile(`\]\(([^)#\s]+)[^)\s]*\)`)
+	link := regexp.MustCompile(`\]\(([^)#\s]*)#?([^)\s]*)\)`)
 	for _, page := range pages(t) {
 		for _, m := range link.FindAllStringSubmatch(read(t, page), -1) {
 			if strings.Contains(m[1], "://") {
 				continue
 			}
-			if _, err := os.Stat(filepath.Join(filepath.Dir(page), m[1])); err != nil {
+			target := page
+			if m[1] != "" {
+				target = filepath.Join(filepath.Dir(page), m[1])
+			}
+			if _, err := os.Stat(target); err != nil {
 				t.Errorf("%s links to %s: %v", page, m[1], err)
+			} else if m[2] != "" && !slices.Contains(anchors(read(t, target)), m[2]) {
+				t.Errorf("%s links to %s#%s, which has no such heading", page, m[1], m[2])
 			}
 		}
 	}
+}
+
+// anchors are the names by which a page's headings are linked.
+func anchors(markdown string) []string {
+	var out []string
+	for _, m := range regexp.MustCompile(`(?m)^#+ (.*)$`).FindAllStringSubmatch(markdown, -1) {
+		name := regexp.MustCompile(`[^a-z0-9 -]`).ReplaceAllString(strings.ToLower(m[1]), "")
+		out = append(out, strings.ReplaceAll(name, " ", "-"))
+	}
+	return out
 }
 
 func TestCommands(t *testing.T) {
