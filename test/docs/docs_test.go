@@ -115,7 +115,7 @@ type shell struct {
 }
 
 // shellPatience bounds a whole page. A command that hangs is ended with its shell.
-const shellPatience = time.Minute
+const shellPatience = 2 * time.Minute
 
 func newShell(t *testing.T, path string) *shell {
 	t.Helper()
