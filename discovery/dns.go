@@ -202,10 +202,15 @@ func (n *names) askServer(ctx context.Context, server, name string, qtype uint16
 
 // send asks once. An answer to another question is an error.
 func send(ctx context.Context, network, server string, question *dns.Msg, timeout time.Duration) (*dns.Msg, error) {
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
 	c := dns.Client{Net: network, Timeout: timeout}
-	answer, _, err := c.ExchangeContext(ctx, question, server)
+	conn, err := c.DialContext(ctx, server)
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close()
+	stop := context.AfterFunc(ctx, func() { conn.Close() }) // the exchange only knows its deadline
+	defer stop()
+	answer, _, err := c.ExchangeWithConnContext(ctx, question, conn)
 	if err != nil {
 		return answer, err
 	}

@@ -1,6 +1,7 @@
 package discovery
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"net/netip"
@@ -241,6 +242,16 @@ func TestSecondServer(t *testing.T) {
 	rrs, told, err := n.ask(t.Context(), "a.example.com", dns.TypeA)
 	if err != nil || told != server || !slices.Equal(addressesOf(rrs), []netip.Addr{netip.MustParseAddr("10.0.0.1")}) {
 		t.Errorf("ask = %v, %q, %v", rrs, told, err)
+	}
+}
+
+// TestStopDuringQuestion: the end of ctx does not wait for a silent server.
+func TestStopDuringQuestion(t *testing.T) {
+	ctx, stop := context.WithCancel(t.Context())
+	n := ask(t, nameServer(t, func(dns.ResponseWriter, *dns.Msg) { stop() }))
+	n.config.Timeout = 600
+	if found, err := n.services(ctx, service); err != context.Canceled {
+		t.Errorf("services = %v, %v, want %v", found, err, context.Canceled)
 	}
 }
 
