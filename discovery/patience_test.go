@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"net/http"
 	"strings"
 	"testing"
@@ -118,6 +119,44 @@ func TestStuckConnection(t *testing.T) {
 		})
 	}
 }
+
+// endless is a body of which nothing ever comes.
+type endless struct{ ctx context.Context }
+
+func (e endless) Read([]byte) (int, error) {
+	<-e.ctx.Done()
+	return 0, e.ctx.Err()
+}
+
+func (endless) Close() error { return nil }
+
+// TestEndlessAnswer: an answer that begins and does not end is as good as none.
+func TestEndlessAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMeeting(dir+"/_config/size", "1")
+		first := true
+		carrier := carrier(func(r *http.Request) (*http.Response, error) {
+			if first {
+				first = false
+				return &http.Response{StatusCode: 200, Header: http.Header{}, Body: endless{r.Context()}}, nil
+			}
+			return m.RoundTrip(r)
+		})
+		out := newLogged()
+		began := time.Now()
+		if _, err := Join(t.Context(), URLConfig{URL: meetURL, Transport: carrier, Logger: slog.New(out)}, memberA()); err != nil || time.Since(began) > 20*time.Second {
+			t.Errorf("Join = %v after %v", err, time.Since(began))
+		}
+		if want := "ERROR error #0: no answer within 15s"; !strings.Contains(out.all(), want) {
+			t.Errorf("logged\n%s\nwant %s", out.all(), want)
+		}
+	})
+}
+
+// carrier is a RoundTripper from a function.
+type carrier func(*http.Request) (*http.Response, error)
+
+func (f carrier) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
 // TestProgress: many arrivals make few lines, and silence is broken each minute.
 func TestProgress(t *testing.T) {
