@@ -1,6 +1,7 @@
 package etcdserver
 
 import (
+	"cmp"
 	"errors"
 	"log/slog"
 	"path/filepath"
@@ -69,30 +70,14 @@ func (c Config) withDefaults() (Config, error) {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	if c.WALDir == "" {
-		c.WALDir = filepath.Join(c.Dir, "member", "wal")
-	}
-	if c.Tick == 0 {
-		c.Tick = 100 * time.Millisecond
-	}
-	if c.Election == 0 {
-		c.Election = time.Second
-	}
-	if c.AgreementInterval == 0 {
-		c.AgreementInterval = 5 * time.Minute
-	}
-	if c.CheckpointEntries == 0 {
-		c.CheckpointEntries = 10000
-	}
-	if c.CheckpointBytes == 0 {
-		c.CheckpointBytes = 16 << 20
-	}
-	if c.TailEntries == 0 {
-		c.TailEntries = 5000
-	}
-	if c.HistoryEvents == 0 {
-		c.HistoryEvents = 100000
-	}
+	c.WALDir = cmp.Or(c.WALDir, filepath.Join(c.Dir, "member", "wal"))
+	c.Tick = cmp.Or(c.Tick, 100*time.Millisecond)
+	c.Election = cmp.Or(c.Election, time.Second)
+	c.AgreementInterval = cmp.Or(c.AgreementInterval, 5*time.Minute)
+	c.CheckpointEntries = cmp.Or(c.CheckpointEntries, 10000)
+	c.CheckpointBytes = cmp.Or(c.CheckpointBytes, 16<<20)
+	c.TailEntries = cmp.Or(c.TailEntries, 5000)
+	c.HistoryEvents = cmp.Or(c.HistoryEvents, 100000)
 	if c.FS == nil {
 		c.FS = disk.OS()
 	}

@@ -1,6 +1,7 @@
 package peer
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"log/slog"
@@ -44,16 +45,16 @@ type Config struct {
 }
 
 func (c Config) withDefaults() Config {
-	c.DialTimeout = or(c.DialTimeout, 5*time.Second)
-	c.KeepAlive = or(c.KeepAlive, time.Second)
-	c.Silence = or(c.Silence, 5*time.Second)
-	c.RetryMin = or(c.RetryMin, 100*time.Millisecond)
-	c.RetryMax = or(c.RetryMax, time.Second)
-	c.ProbePeriod = or(c.ProbePeriod, 4*time.Second)
-	c.QueueMessages = or(c.QueueMessages, 4096)
-	c.QueueBytes = or(c.QueueBytes, 64<<20)
-	c.SnapshotBytesPerSecond = or(c.SnapshotBytesPerSecond, 64<<20)
-	c.SnapshotAnswer = or(c.SnapshotAnswer, 5*time.Minute)
+	c.DialTimeout = cmp.Or(c.DialTimeout, 5*time.Second)
+	c.KeepAlive = cmp.Or(c.KeepAlive, time.Second)
+	c.Silence = cmp.Or(c.Silence, 5*time.Second)
+	c.RetryMin = cmp.Or(c.RetryMin, 100*time.Millisecond)
+	c.RetryMax = cmp.Or(c.RetryMax, time.Second)
+	c.ProbePeriod = cmp.Or(c.ProbePeriod, 4*time.Second)
+	c.QueueMessages = cmp.Or(c.QueueMessages, 4096)
+	c.QueueBytes = cmp.Or(c.QueueBytes, 64<<20)
+	c.SnapshotBytesPerSecond = cmp.Or(c.SnapshotBytesPerSecond, 64<<20)
+	c.SnapshotAnswer = cmp.Or(c.SnapshotAnswer, 5*time.Minute)
 	if c.Dial == nil {
 		c.Dial = new(net.Dialer).DialContext
 	}
@@ -61,12 +62,4 @@ func (c Config) withDefaults() Config {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
 	return c
-}
-
-func or[T comparable](v, fallback T) T {
-	var zero T
-	if v == zero {
-		return fallback
-	}
-	return v
 }

@@ -1,6 +1,7 @@
 package raftnode
 
 import (
+	"cmp"
 	"errors"
 	"log/slog"
 	"time"
@@ -86,29 +87,21 @@ type Config struct {
 }
 
 func (c Config) withDefaults() Config {
-	c.Tick = or(c.Tick, 100*time.Millisecond)
-	c.Election = or(c.Election, 10)
-	c.TailEntries = or(c.TailEntries, 5000)
-	c.TailBytes = or(c.TailBytes, 64<<20)
-	c.MaxMessageBytes = or(c.MaxMessageBytes, 1<<20)
-	c.MaxInflightMessages = or(c.MaxInflightMessages, 512)
-	c.MaxInflightBytes = max(or(c.MaxInflightBytes, 16<<20), c.MaxMessageBytes)
-	c.MaxUncommittedBytes = or(c.MaxUncommittedBytes, 64<<20)
-	c.MaxApplyingBytes = or(c.MaxApplyingBytes, 16<<20)
-	c.MaxQueued = or(c.MaxQueued, 16384)
-	c.MaxQueuedBytes = or(c.MaxQueuedBytes, 64<<20)
+	c.Tick = cmp.Or(c.Tick, 100*time.Millisecond)
+	c.Election = cmp.Or(c.Election, 10)
+	c.TailEntries = cmp.Or(c.TailEntries, 5000)
+	c.TailBytes = cmp.Or(c.TailBytes, 64<<20)
+	c.MaxMessageBytes = cmp.Or(c.MaxMessageBytes, 1<<20)
+	c.MaxInflightMessages = cmp.Or(c.MaxInflightMessages, 512)
+	c.MaxInflightBytes = max(cmp.Or(c.MaxInflightBytes, 16<<20), c.MaxMessageBytes)
+	c.MaxUncommittedBytes = cmp.Or(c.MaxUncommittedBytes, 64<<20)
+	c.MaxApplyingBytes = cmp.Or(c.MaxApplyingBytes, 16<<20)
+	c.MaxQueued = cmp.Or(c.MaxQueued, 16384)
+	c.MaxQueuedBytes = cmp.Or(c.MaxQueuedBytes, 64<<20)
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
 	return c
-}
-
-func or[T comparable](v, fallback T) T {
-	var zero T
-	if v == zero {
-		return fallback
-	}
-	return v
 }
 
 // Log keeps entries on disk. *wal.Log satisfies it.
