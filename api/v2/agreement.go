@@ -75,44 +75,39 @@ func agreementState(a *etcdserver.Agreement) string {
 
 // agreementGauges shows the same to Prometheus at the moment of a scrape.
 type agreementGauges struct {
-	server                         Inspector
-	refused, index, differing      *prometheus.Desc
-	checks, divergences, refetches *prometheus.Desc
+	readings[etcdserver.Agreement]
+	server Inspector
 }
 
 func newAgreementGauges(server Inspector) *agreementGauges {
-	desc := func(name, help string) *prometheus.Desc { return prometheus.NewDesc(name, help, nil, nil) }
-	return &agreementGauges{
-		server:      server,
-		refused:     desc("etcd_agreement_refused", "1 while this member serves nothing because its data is not what the quorum has."),
-		index:       desc("etcd_agreement_index", "Raft index at which the trees were last compared."),
-		differing:   desc("etcd_agreement_differing_members", "Members whose tree differed from this one's in the last check."),
-		checks:      desc("etcd_agreement_checks_total", "Comparisons with all members that could be reached."),
-		divergences: desc("etcd_agreement_divergences_total", "Checks that found a difference."),
-		refetches:   desc("etcd_agreement_refetches_total", "Copies of another member's data that this one took over."),
-	}
+	g := &agreementGauges{server: server}
+	g.now("etcd_agreement_refused", "1 while this member serves nothing because its data is not what the quorum has.",
+		func(a *etcdserver.Agreement) float64 { return oneIf(a.Refused != "") })
+	g.now("etcd_agreement_index", "Raft index at which the trees were last compared.",
+		func(a *etcdserver.Agreement) float64 { return float64(a.Index) })
+	g.now("etcd_agreement_differing_members", "Members whose tree differed from this one's in the last check.", differing)
+	g.total("etcd_agreement_checks_total", "Comparisons with all members that could be reached.",
+		func(a *etcdserver.Agreement) float64 { return float64(a.Checks) })
+	g.total("etcd_agreement_divergences_total", "Checks that found a difference.",
+		func(a *etcdserver.Agreement) float64 { return float64(a.Divergences) })
+	g.total("etcd_agreement_refetches_total", "Copies of another member's data that this one took over.",
+		func(a *etcdserver.Agreement) float64 { return float64(a.Refetches) })
+	return g
 }
 
-// Describe implements prometheus.Collector.
-func (g *agreementGauges) Describe(ch chan<- *prometheus.Desc) { prometheus.DescribeByCollect(g, ch) }
+// differing counts the members that differ.
+func differing(a *etcdserver.Agreement) float64 {
+	n := 0
+	for _, match := range a.Members {
+		if match == etcdserver.Differs {
+			n++
+		}
+	}
+	return float64(n)
+}
 
 // Collect implements prometheus.Collector.
 func (g *agreementGauges) Collect(ch chan<- prometheus.Metric) {
 	a := g.server.Agreement()
-	var differing int
-	for _, match := range a.Members {
-		if match == etcdserver.Differs {
-			differing++
-		}
-	}
-	gauge := func(d *prometheus.Desc, v float64) { ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v) }
-	total := func(d *prometheus.Desc, n uint64) {
-		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(n))
-	}
-	gauge(g.refused, oneIf(a.Refused != ""))
-	gauge(g.index, float64(a.Index))
-	gauge(g.differing, float64(differing))
-	total(g.checks, a.Checks)
-	total(g.divergences, a.Divergences)
-	total(g.refetches, a.Refetches)
+	g.collect(ch, &a)
 }

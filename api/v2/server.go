@@ -22,8 +22,8 @@ type Server interface {
 
 // Keys is what /v2/keys needs of a member.
 type Keys interface {
-	// Do carries one write through the log. It stamps op.Now itself and bounds
-	// the wait.
+	// Do carries one write through the log, where the leader gives it the cluster's
+	// time, op.Now. It bounds the wait.
 	Do(ctx context.Context, op store.Op) (etcdserver.Reply, error)
 	// Get reads the tree of this member.
 	Get(path string) (store.View, etcdserver.Position, error)
