@@ -70,16 +70,8 @@ func readAll(r io.Reader) ([]byte, error) {
 
 // serveAsk answers what other members Ask.
 func (t *Transport) serveAsk(w http.ResponseWriter, r *http.Request) {
-	if !only(w, r, http.MethodPost) || !t.admit(w, r) {
-		return
-	}
-	from, ok := t.sender(w, r.Header.Get(headerFrom))
+	from, ctx, done, ok := t.accept(w, r, http.MethodPost)
 	if !ok {
-		return
-	}
-	ctx, done, ok := t.enter(r.Context())
-	if !ok {
-		http.Error(w, "the member is not ready", http.StatusServiceUnavailable)
 		return
 	}
 	defer done()

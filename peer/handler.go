@@ -1,6 +1,7 @@
 package peer
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"strings"
@@ -31,7 +32,7 @@ func (t *Transport) serveForeign(w http.ResponseWriter, r *http.Request) {
 	http.Error(w, "incompatible version", http.StatusPreconditionFailed)
 }
 
-// only lets one method pass and refuses others the way etcd 2.3 does.
+// only lets these methods pass and refuses others the way etcd 2.3 does.
 func only(w http.ResponseWriter, r *http.Request, methods ...string) bool {
 	for _, m := range methods {
 		if r.Method == m {
@@ -42,6 +43,25 @@ func only(w http.ResponseWriter, r *http.Request, methods ...string) bool {
 	http.Error(w, "Method Not Allowed", http.StatusMethodNotAllowed)
 	return false
 }
+
+// accept lets in a request with one of the methods and tells who sent it. The
+// context ends with Run, too; done is to be called at the end. It answers itself
+// when the request is refused.
+func (t *Transport) accept(w http.ResponseWriter, r *http.Request, methods ...string) (from membership.ID, ctx context.Context, done func(), ok bool) {
+	if !only(w, r, methods...) || !t.admit(w, r) {
+		return 0, nil, nil, false
+	}
+	if from, ok = t.sender(w, r.Header.Get(headerFrom)); !ok {
+		return 0, nil, nil, false
+	}
+	if ctx, done, ok = t.enter(r.Context()); !ok {
+		http.Error(w, notReady, http.StatusServiceUnavailable)
+	}
+	return from, ctx, done, ok
+}
+
+// notReady is the answer to other members while Run does not run.
+const notReady = "the member is not ready"
 
 // admit checks that a request is from a member of a compatible version and of this
 // cluster, and meant for this member. It answers itself when it is not.

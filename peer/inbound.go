@@ -59,7 +59,7 @@ func (t *Transport) serveStream(w http.ResponseWriter, r *http.Request) {
 	}
 	ctx, done, ok := t.enter(context.WithoutCancel(r.Context())) // net/http lets go of the connection
 	if !ok {
-		http.Error(w, "the member is not ready", http.StatusServiceUnavailable)
+		http.Error(w, notReady, http.StatusServiceUnavailable)
 		return
 	}
 	defer done()

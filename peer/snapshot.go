@@ -208,16 +208,8 @@ func (u *unchunker) finish() error {
 
 // serveSnapshot takes a checkpoint in, or hands this member's out.
 func (t *Transport) serveSnapshot(w http.ResponseWriter, r *http.Request) {
-	if !only(w, r, http.MethodGet, http.MethodPost) || !t.admit(w, r) {
-		return
-	}
-	from, ok := t.sender(w, r.Header.Get(headerFrom))
+	from, ctx, done, ok := t.accept(w, r, http.MethodGet, http.MethodPost)
 	if !ok {
-		return
-	}
-	ctx, done, ok := t.enter(r.Context())
-	if !ok {
-		http.Error(w, "the member is not ready", http.StatusServiceUnavailable)
 		return
 	}
 	defer done()

@@ -90,9 +90,8 @@ func (w *Watcher) Index() uint64 { return w.index }
 // Next waits for the next event. It returns io.EOF when there will be none: the
 // one event is delivered, the queue overflowed, the history went away while it
 // was being read or with a Replace, the store was closed or interrupted, the
-// watcher was closed.
-// What was queued before is delivered first. It returns the error of ctx when that ends first.
-// One goroutine at a time may call Next.
+// watcher was closed. What was queued before is delivered first. It returns the
+// error of ctx when that ends first. One goroutine at a time may call Next.
 func (w *Watcher) Next(ctx context.Context) (*Delivery, error) {
 	for {
 		d, ended, behind := w.take()
