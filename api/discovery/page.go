@@ -131,23 +131,24 @@ func sizeOf(text string) int {
 	return n
 }
 
-// left writes the time until the expiry in its largest unit.
+// left writes the time until the expiry in its largest unit, roughly.
 func left(d time.Duration) string {
-	count := func(n time.Duration, unit string) string {
+	count := func(unit time.Duration, name string) string {
+		n := int64(d.Round(unit) / unit)
 		if n == 1 {
-			return "1 " + unit
+			return "1 " + name
 		}
-		return strconv.FormatInt(int64(n), 10) + " " + unit + "s"
+		return strconv.FormatInt(n, 10) + " " + name + "s"
 	}
 	switch {
 	case d < time.Minute:
 		return "less than a minute"
 	case d < 2*time.Hour:
-		return count(d/time.Minute, "minute")
+		return count(time.Minute, "minute")
 	case d < 48*time.Hour:
-		return count(d/time.Hour, "hour")
+		return count(time.Hour, "hour")
 	}
-	return count(d/(24*time.Hour), "day")
+	return count(24*time.Hour, "day")
 }
 
 // acceptsHTML tells a browser from a program: only the former asks for HTML.

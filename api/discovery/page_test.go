@@ -30,7 +30,7 @@ func TestPage(t *testing.T) {
 			}
 		}
 	}
-	contains(look(), "<h1>0 of 2 have arrived</h1>", `http-equiv="refresh"`, "go away in 6 days")
+	contains(look(), "<h1>0 of 2 have arrived</h1>", `http-equiv="refresh"`, "go away in 7 days")
 	arrive(t, s, token, "b069a81907ddfc0f", "<i>=http://10.0.1.12:2380,<i>=http://10.0.1.12:7001")
 	one := look()
 	contains(one, "<h1>1 of 2 have arrived</h1>", "&lt;i&gt;", "http://10.0.1.12:2380<br>http://10.0.1.12:7001", "b069a81907ddfc0f", ">here<", ">expected<")
@@ -74,10 +74,10 @@ func style(t *testing.T, page string) string {
 func TestLeft(t *testing.T) {
 	for d, want := range map[time.Duration]string{
 		-time.Second:           "less than a minute",
-		90 * time.Second:       "1 minute",
+		80 * time.Second:       "1 minute",
 		119 * time.Minute:      "119 minutes",
 		47 * time.Hour:         "47 hours",
-		7*24*time.Hour - 1:     "6 days",
+		7*24*time.Hour - 1:     "7 days",
 		7 * 24 * time.Hour * 2: "14 days",
 	} {
 		if got := left(d); got != want {

@@ -176,6 +176,9 @@ func TestMetrics(t *testing.T) {
 	metrics.ObserveProposal(3e6)
 	metrics.ObserveProposalFailed()
 	metrics.ObserveCheckpoint(4e6, 50)
+	metrics.ObserveToken()
+	metrics.ObserveRegistration()
+	metrics.ObserveLimit("rate")
 
 	w := call(h, "PUT", "/metrics", "")
 	if got := w.Header().Get("Content-Type"); w.Code != 200 || got != "text/plain; version=0.0.4" {
@@ -207,6 +210,9 @@ func TestMetrics(t *testing.T) {
 		`etcd_wal_fsync_duration_seconds_sum 0.001`,
 		`etcd_checkpoint_duration_seconds_sum 0.004`,
 		`etcd_checkpoint_nodes_total 50`,
+		`etcd_discovery_tokens_total 1`,
+		`etcd_discovery_registrations_total 1`,
+		`etcd_discovery_refused_total{limit="rate"} 1`,
 	} {
 		if !strings.Contains(page, "\n"+line+"\n") {
 			t.Errorf("/metrics lacks %q", line)

@@ -36,7 +36,8 @@ var longAgo = time.Unix(1, 0)
 
 // NewFront returns a front for a server that NewHTTPServer made for a Handler of
 // this package. The server takes what the front leaves, nothing else, and is
-// closed by it.
+// closed by it. Before Run its Handler may be put behind another one, which then
+// gets those requests.
 func NewFront(srv *http.Server) *Front {
 	f := &Front{
 		h: srv.Handler.(*handler), http: srv, rest: newHandover(),

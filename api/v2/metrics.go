@@ -34,6 +34,8 @@ type Metrics struct {
 	checkpoint     prometheus.Histogram
 	checkpointSize prometheus.Counter
 	proposalFailed prometheus.Counter
+
+	arrivals arrivals
 }
 
 // method holds the measurements of one HTTP method, found once so that a request
@@ -88,6 +90,8 @@ func NewMetrics() *Metrics {
 			"Time to make one checkpoint durable.", longBuckets),
 		checkpointSize: counter("etcd_checkpoint_nodes_total", "Nodes written by checkpoints."),
 		proposalFailed: counter("etcd_server_proposal_failed_total", "Writes that got no outcome in time."),
+
+		arrivals: newArrivals(),
 	}
 	m.get, m.agreed, m.head = m.forMethod("GET"), m.forMethod("QGET"), m.forMethod("HEAD")
 	m.put, m.post, m.delete = m.forMethod("PUT"), m.forMethod("POST"), m.forMethod("DELETE")
@@ -169,6 +173,7 @@ func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
 	for _, c := range []prometheus.Collector{
 		m.received, m.failed, m.duration, m.reads, m.modes, m.watchRequests,
 		m.sync, m.commit, m.proposal, m.checkpoint, m.checkpointSize, m.proposalFailed,
+		m.arrivals.tokens, m.arrivals.members, m.arrivals.refused,
 	} {
 		c.Collect(ch)
 	}

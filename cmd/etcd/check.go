@@ -50,6 +50,9 @@ func (o *options) check() error {
 	if err := checkTiming(c.Heartbeat, c.Election); err != nil {
 		return err
 	}
+	if err := c.Meeting.check(); err != nil {
+		return err
+	}
 	if methods == 0 && o.set("peer-addr") {
 		c.InitialCluster = clusterOf(c.Name, c.AdvertisePeerURLs)
 		o.sources["initial-cluster"] = o.sources["peer-addr"]

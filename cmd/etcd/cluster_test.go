@@ -69,15 +69,20 @@ func cluster(places ...*place) string {
 	return "--initial-cluster=" + strings.Join(pairs, ",")
 }
 
-// start runs the program here. It is stopped at the end of the test.
+// start runs a member here. It is stopped at the end of the test.
 func (p *place) start(flags ...string) {
+	p.t.Helper()
+	p.startProgram(slices.Concat([]string{
+		"--name", p.name, "--data-dir", p.dir, "--listen-peer-urls", p.peer, "--initial-advertise-peer-urls", p.peer,
+		"--listen-client-urls", p.client, "--advertise-client-urls", p.client, "--heartbeat-interval=20", "--election-timeout=400",
+	}, flags)...)
+}
+
+// startProgram is start with nothing but these arguments.
+func (p *place) startProgram(args ...string) {
 	p.t.Helper()
 	ctx, stop := context.WithCancel(p.t.Context())
 	p.stop, p.ended, p.stderr = stop, make(chan struct{}), new(output)
-	args := slices.Concat([]string{
-		"--name", p.name, "--data-dir", p.dir, "--listen-peer-urls", p.peer, "--initial-advertise-peer-urls", p.peer,
-		"--listen-client-urls", p.client, "--advertise-client-urls", p.client, "--heartbeat-interval=20", "--election-timeout=400",
-	}, flags)
 	ended, stderr := p.ended, p.stderr
 	go func() {
 		defer close(ended)

@@ -54,6 +54,12 @@ type Config struct {
 	// data directory already has a log: then the log says who belongs to the cluster.
 	Founding membership.Peers
 
+	// The discovery service for the founders of other clusters.
+
+	DiscoveryService     bool
+	DiscoveryServiceOnly bool // nothing else is served to clients
+	Meeting              meeting
+
 	// Security, profiling, logging.
 
 	ClientTLS   tlsconf.Config
@@ -132,6 +138,7 @@ func newConfig() *Config {
 		StrictReconfig:      true,
 		LogFormat:           formatText,
 		LogLevel:            "info",
+		Meeting:             newMeeting(),
 		Proxy:               proxyOff,
 		ProxyFailureWait:    5 * time.Second,
 		ProxyRefresh:        30 * time.Second,

@@ -6,6 +6,7 @@ func (o *options) sections() []section {
 		{"member flags", o.memberFlags()},
 		{"clustering flags", o.clusterFlags()},
 		{"proxy flags", o.proxyFlags()},
+		{"discovery service flags", o.meetingFlags()},
 		{"security flags", o.securityFlags()},
 		{"logging flags", o.loggingFlags()},
 		{"unsafe flags", []option{

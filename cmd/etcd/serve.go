@@ -127,7 +127,15 @@ func (m *running) serveClients(ctx context.Context) error {
 		Certificates: m.listeners.expiries(),
 	})
 	awaitAnnounced(ctx, m.member, m.cfg.Election)
-	return v2.NewFront(newHTTPServer(h, m.log)).Run(ctx, m.listeners.Clients...)
+	if m.cfg.DiscoveryServiceOnly {
+		return serveHTTP(ctx, m.meetingPlace(h).Beside(pagesOnly(h)), m.listeners.Clients, m.log)
+	}
+	srv := newHTTPServer(h, m.log)
+	front := v2.NewFront(srv)
+	if m.cfg.DiscoveryService {
+		srv.Handler = m.meetingPlace(h).Beside(h)
+	}
+	return front.Run(ctx, m.listeners.Clients...)
 }
 
 // memberConfig is the part of the configuration that the member itself needs.
