@@ -58,14 +58,11 @@ func newCluster(t *testing.T, seed uint64) *cluster {
 	return c
 }
 
-// fatalf fails the test with the way to see the run again.
-func (c *cluster) fatalf(format string, args ...any) {
+// Fatalf fails the test with the way to see the run again.
+func (c *cluster) Fatalf(format string, args ...any) {
 	c.t.Helper()
 	c.t.Fatalf("%v: %s", c, fmt.Sprintf(format, args...))
 }
-
-// Fatalf makes a cluster a fataler.
-func (c *cluster) Fatalf(format string, args ...any) { c.t.Helper(); c.fatalf(format, args...) }
 
 // String says how to see the run again.
 func (c *cluster) String() string {
@@ -82,7 +79,7 @@ func (c *cluster) core(id uint64) raftnode.Config {
 
 func (c *cluster) boot(m *machine) {
 	if err := m.start(); err != nil {
-		c.fatalf("member %d does not start: %v", m.id, err)
+		c.Fatalf("member %d does not start: %v", m.id, err)
 	}
 	m.pump()
 }
@@ -188,7 +185,7 @@ func (c *cluster) settle() {
 			return
 		}
 	}
-	c.fatalf("no agreement 1000 ticks after all faults have ended, the log ends at %d with %+v:%s", len(c.history.entries), c.history.roster, c.describe())
+	c.Fatalf("no agreement 1000 ticks after all faults have ended, the log ends at %d with %+v:%s", len(c.history.entries), c.history.roster, c.describe())
 }
 
 // describe tells where each machine stands.
@@ -211,7 +208,7 @@ func (c *cluster) exhaust() {
 		busy = false
 		for len(c.bag) > 0 {
 			if deliveries++; deliveries > 100_000 {
-				c.fatalf("members send each other parcels without end, the last one %+v:%s", c.bag[0], c.describe())
+				c.Fatalf("members send each other parcels without end, the last one %+v:%s", c.bag[0], c.describe())
 			}
 			p := c.bag[0]
 			c.bag = c.bag[1:]

@@ -69,15 +69,15 @@ func (h *history) commit(m *machine, e *raftpb.Entry) {
 	i := e.GetIndex() - 1
 	if i < uint64(len(h.entries)) {
 		if got := h.entries[i]; got.term != e.GetTerm() || !bytes.Equal(got.data, e.GetData()) {
-			h.c.fatalf("member %d applies another entry at %d: term %d, was %d", m.id, e.GetIndex(), e.GetTerm(), got.term)
+			h.c.Fatalf("member %d applies another entry at %d: term %d, was %d", m.id, e.GetIndex(), e.GetTerm(), got.term)
 		}
 		return
 	}
 	if i > uint64(len(h.entries)) {
-		h.c.fatalf("member %d applies %d, nobody has applied %d", m.id, e.GetIndex(), len(h.entries)+1)
+		h.c.Fatalf("member %d applies %d, nobody has applied %d", m.id, e.GetIndex(), len(h.entries)+1)
 	}
 	if !m.holds(e.GetIndex(), e.GetTerm()) || !h.decided(e, h.roster) && !h.decided(e, h.before) {
-		h.c.fatalf("member %d applies %d, which is not durable on a quorum", m.id, e.GetIndex())
+		h.c.Fatalf("member %d applies %d, which is not durable on a quorum", m.id, e.GetIndex())
 	}
 	if e.GetType() == raftpb.EntryConfChange {
 		h.change(e)
@@ -112,7 +112,7 @@ func (h *history) apply(e *raftpb.Entry) {
 		return
 	}
 	if was, twice := h.outcomes[id]; twice {
-		h.c.fatalf("request %d is applied at %d and again at %d", id, was.position, e.GetIndex())
+		h.c.Fatalf("request %d is applied at %d and again at %d", id, was.position, e.GetIndex())
 	}
 	ev, err := h.truth.Apply(op)
 	o := outcome{position: e.GetIndex(), answer: answerOf(h.truth, ev, err), expired: map[string]uint64{}}
@@ -120,7 +120,7 @@ func (h *history) apply(e *raftpb.Entry) {
 		for _, ev := range run {
 			h.events = append(h.events, ev)
 			if ev.Index() != uint64(len(h.events)) {
-				h.c.fatalf("entry %d makes event %d after %d events", e.GetIndex(), ev.Index(), len(h.events)-1)
+				h.c.Fatalf("entry %d makes event %d after %d events", e.GetIndex(), ev.Index(), len(h.events)-1)
 			}
 			if ev.Action == store.Expire {
 				o.expired[ev.Node.Path] = ev.Index()
@@ -137,7 +137,7 @@ func (h *history) change(e *raftpb.Entry) {
 	if request := requestOf(cc); request > 0 {
 		ch := h.c.changes[request-1]
 		if ch.applied {
-			h.c.fatalf("change %d is applied again at %d", request, e.GetIndex())
+			h.c.Fatalf("change %d is applied again at %d", request, e.GetIndex())
 		}
 		ch.applied, ch.accepted = true, ok
 	}
@@ -159,21 +159,21 @@ func (h *history) compare(m *machine) {
 		return
 	}
 	if got, want := sum(h.c, m.store), h.dumps[m.applied]; got != want {
-		h.c.fatalf("member %d has another tree at %d", m.id, m.applied)
+		h.c.Fatalf("member %d has another tree at %d", m.id, m.applied)
 	}
 }
 
 // compareConf checks that raft has the members at a member that the log tells of.
 func (h *history) compareConf(m *machine) {
 	if want := h.entries[m.applied-1].roster; !want.is(m.conf) {
-		h.c.fatalf("member %d has configuration %v at %d, want %+v", m.id, m.conf, m.applied, want)
+		h.c.Fatalf("member %d has configuration %v at %d, want %+v", m.id, m.conf, m.applied, want)
 	}
 }
 
 func sum(c *cluster, s *store.Store) uint64 {
 	h := fnv.New64a()
 	if err := s.Dump(h); err != nil {
-		c.fatalf("dump: %v", err)
+		c.Fatalf("dump: %v", err)
 	}
 	return h.Sum64()
 }
@@ -195,7 +195,7 @@ func (h *history) begin(op store.Op) *request {
 func (h *history) finish(m *machine, q *request, position uint64) {
 	write := q.op.Action != store.Get
 	if position < q.floor || write && position == q.floor {
-		h.c.fatalf("request %d (%+v) at member %d has position %d, a client had seen %d before it began",
+		h.c.Fatalf("request %d (%+v) at member %d has position %d, a client had seen %d before it began",
 			q.id, *q, m.id, position, q.floor)
 	}
 	q.ret = h.moment()
@@ -213,25 +213,25 @@ func (h *history) finish(m *machine, q *request, position uint64) {
 func (h *history) end() {
 	for _, m := range h.c.members() {
 		if m.applied != uint64(len(h.entries)) {
-			h.c.fatalf("member %d has applied %d of %d", m.id, m.applied, len(h.entries))
+			h.c.Fatalf("member %d has applied %d of %d", m.id, m.applied, len(h.entries))
 		}
 		if sum(h.c, m.store) != sum(h.c, h.truth) {
-			h.c.fatalf("member %d ends with another tree", m.id)
+			h.c.Fatalf("member %d ends with another tree", m.id)
 		}
 		if m.store.Index() != h.truth.Index() {
-			h.c.fatalf("member %d ends at index %d, want %d", m.id, m.store.Index(), h.truth.Index())
+			h.c.Fatalf("member %d ends at index %d, want %d", m.id, m.store.Index(), h.truth.Index())
 		}
 		if !h.roster.is(m.conf) {
-			h.c.fatalf("member %d ends with configuration %v, want %+v", m.id, m.conf, h.roster)
+			h.c.Fatalf("member %d ends with configuration %v, want %+v", m.id, m.conf, h.roster)
 		}
 	}
 	for _, q := range h.requests {
 		if _, kept := h.outcomes[q.id]; q.ret > 0 && q.op.Action != store.Get && !kept {
-			h.c.fatalf("request %d was acknowledged and is gone", q.id)
+			h.c.Fatalf("request %d was acknowledged and is gone", q.id)
 		}
 	}
 	if i := slices.IndexFunc(h.c.changes, func(ch *change) bool { return ch.answered && !ch.applied }); i >= 0 {
-		h.c.fatalf("change %d was acknowledged and is gone", i+1)
+		h.c.Fatalf("change %d was acknowledged and is gone", i+1)
 	}
 	for _, v := range h.c.viewers {
 		v.end()

@@ -38,7 +38,7 @@ func (h *history) checkLinearizable() {
 	for _, key := range keys() {
 		result := porcupine.CheckOperationsTimeout(model(), h.operations(key), patience)
 		if result != porcupine.Ok {
-			h.c.fatalf("the requests for %s are not linearizable (%v):%s", key, result, describe(h.operations(key)))
+			h.c.Fatalf("the requests for %s are not linearizable (%v):%s", key, result, describe(h.operations(key)))
 		}
 	}
 }

@@ -144,7 +144,7 @@ func (m *machine) shutDown() {
 // fail is what a member does when its disk fails it: it stops.
 func (m *machine) fail(err error) {
 	if !errors.Is(err, sim.ErrDown) && !errors.Is(err, syscall.EIO) {
-		m.cluster.fatalf("member %d: %v", m.id, err)
+		m.cluster.Fatalf("member %d: %v", m.id, err)
 	}
 	m.crash(m.cluster.rng.IntN(2) == 0)
 }
@@ -230,16 +230,16 @@ func (m *machine) apply() {
 func (m *machine) install(s *raftpb.Snapshot) {
 	at := slices.IndexFunc(m.received, func(r *checkpoint) bool { return r.index == s.GetMetadata().GetIndex() })
 	if at < 0 {
-		m.cluster.fatalf("member %d installs a snapshot at %d that it was not sent", m.id, s.GetMetadata().GetIndex())
+		m.cluster.Fatalf("member %d installs a snapshot at %d that it was not sent", m.id, s.GetMetadata().GetIndex())
 	}
 	ckpt := m.received[at]
 	m.received = m.received[at+1:]
 	if ckpt.index <= m.applied {
-		m.cluster.fatalf("member %d gets a snapshot at %d, has applied %d", m.id, ckpt.index, m.applied)
+		m.cluster.Fatalf("member %d gets a snapshot at %d, has applied %d", m.id, ckpt.index, m.applied)
 	}
 	content, err := ckpt.load(storeConfig())
 	if err != nil {
-		m.cluster.fatalf("member %d cannot load a checkpoint: %v", m.id, err)
+		m.cluster.Fatalf("member %d cannot load a checkpoint: %v", m.id, err)
 	}
 	m.store.Replace(content)
 	m.ckpt, m.cutting = ckpt, nil
@@ -263,7 +263,7 @@ func (m *machine) install(s *raftpb.Snapshot) {
 
 func (m *machine) applyEntry(e *raftpb.Entry) {
 	if e.GetIndex() != m.applied+1 {
-		m.cluster.fatalf("member %d applies %d after %d", m.id, e.GetIndex(), m.applied)
+		m.cluster.Fatalf("member %d applies %d after %d", m.id, e.GetIndex(), m.applied)
 	}
 	m.cluster.history.commit(m, e)
 	m.applied, m.term = e.GetIndex(), e.GetTerm()

@@ -48,7 +48,7 @@ func (c *cluster) open(p *parcel) {
 	p.ckpt = m.openCheckpoint(asked)
 	if p.ckpt == nil {
 		if m.up && m.applied >= asked {
-			c.fatalf("member %d announces a snapshot at %d, but has no such checkpoint", m.id, asked)
+			c.Fatalf("member %d announces a snapshot at %d, but has no such checkpoint", m.id, asked)
 		}
 		return
 	}

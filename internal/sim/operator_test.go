@@ -92,7 +92,7 @@ func (c *cluster) ask(m *machine, kind raftpb.ConfChangeType, id uint64) bool {
 		m.changes[ch.request] = ch
 		return true
 	case !errors.Is(err, raftnode.ErrChangePending) && !errors.Is(err, raftnode.ErrBusy):
-		c.fatalf("member %d leads and refuses a change of members: %v", m.id, err)
+		c.Fatalf("member %d leads and refuses a change of members: %v", m.id, err)
 	default:
 		c.changesRefused++
 	}

@@ -83,12 +83,12 @@ func (v *viewer) watch() {
 		v.at, v.life, v.watcher = m, m.life, w
 	case errors.As(err, &refusal) && refusal.Code == store.EventCleared:
 		if m.store.Index() < v.next+historyEvents {
-			v.c.fatalf("member %d at index %d has no event %d any more", m.id, m.store.Index(), v.next)
+			v.c.Fatalf("member %d at index %d has no event %d any more", m.id, m.store.Index(), v.next)
 		}
 		v.cleared++
 		v.next = 0 // it reads the keys and begins anew
 	default:
-		v.c.fatalf("member %d does not let %s be watched from %d: %v", m.id, v.path, v.next, err)
+		v.c.Fatalf("member %d does not let %s be watched from %d: %v", m.id, v.path, v.next, err)
 	}
 }
 
@@ -100,13 +100,13 @@ func (v *viewer) take() bool {
 		v.at = nil
 		return false
 	case err != nil:
-		v.c.fatalf("watch of %s: %v", v.path, err)
+		v.c.Fatalf("watch of %s: %v", v.path, err)
 	case d == nil:
 		return false
 	}
 	want := v.upcoming()
 	if want == nil || !bytes.Equal(want.AppendBinary(nil), d.Event.AppendBinary(nil)) {
-		v.c.fatalf("a watch of %s from %d at member %d gets %+v, want %+v", v.path, v.next, v.at.id, d.Event, want)
+		v.c.Fatalf("a watch of %s from %d at member %d gets %+v, want %+v", v.path, v.next, v.at.id, d.Event, want)
 	}
 	v.seen++
 	v.next = want.Index() + 1
@@ -144,5 +144,5 @@ func (v *viewer) end() {
 		}
 		v.turn()
 	}
-	v.c.fatalf("a watch of %s has seen the events before %d, and waits in vain for %+v", v.path, v.next, v.upcoming())
+	v.c.Fatalf("a watch of %s has seen the events before %d, and waits in vain for %+v", v.path, v.next, v.upcoming())
 }
