@@ -104,6 +104,9 @@ func (a *agreement) refusal() error {
 	return nil
 }
 
+// serves tells whether the tree is taken for right.
+func (a *agreement) serves() bool { return a.refused.Load() == nil }
+
 // proposeMarks puts a mark into the log every interval as long as this member
 // leads others and there is something to compare, until ctx ends. So an idle
 // cluster writes nothing.
@@ -135,7 +138,7 @@ func (s *Server) proposeMarks(ctx context.Context) error {
 func (s *Server) reachMark(index uint64) {
 	a := s.agreement
 	a.marked.Store(index)
-	if index <= s.checkpoint.after || a.refused.Load() != nil {
+	if index <= s.checkpoint.after || !a.serves() {
 		return
 	}
 	a.mu.Lock()

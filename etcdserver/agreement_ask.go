@@ -73,7 +73,7 @@ func (s *Server) answerDigest(body []byte) ([]byte, error) {
 	if n := len(a.known); n > 0 {
 		last = a.known[n-1].index
 	}
-	if last > index || a.seen < index && applied >= index || a.refused.Load() != nil {
+	if last > index || a.seen < index && applied >= index || !a.serves() {
 		return []byte{digestGone}, nil
 	}
 	return []byte{digestLater}, nil

@@ -27,7 +27,7 @@ type repair struct {
 // that are right, until that has happened or ctx ends. Leadership goes to one of
 // them first: a leader answers for its data.
 func (s *Server) repairTree(ctx context.Context, right []membership.ID) {
-	for i := 0; s.agreement.refused.Load() != nil; i++ {
+	for i := 0; !s.agreement.serves(); i++ {
 		from := right[i%len(right)]
 		if s.leading() && from != s.id {
 			if err := s.transfer(ctx, from); err != nil && ctx.Err() == nil {
@@ -70,7 +70,7 @@ func (s *Server) repair(ctx context.Context, r repair) error {
 		r.done <- errReceiving
 		return nil
 	}
-	if s.agreement.refused.Load() == nil { // and the applier has installed it
+	if s.agreement.serves() { // and the applier has installed it
 		r.done <- nil
 		return nil
 	}

@@ -95,7 +95,7 @@ func (s *Server) open() error {
 		}
 		s.log.Info(fmt.Sprintf("starting member %s in cluster %s", s.id, s.clusterID))
 	} else {
-		if err := s.agree(found, meta); err != nil {
+		if err := s.checkFit(found, meta); err != nil {
 			return err
 		}
 		if meta.Index > 0 {
@@ -243,7 +243,7 @@ func (s *Server) bootstrap(founders []memberRecord) ([]*raftpb.Entry, *raftpb.Ha
 	return entries, hard, s.wal.Save(hard, entries)
 }
 
-// agree checks that checkpoint and log belong together, so that what is served
+// checkFit checks that checkpoint and log belong together, so that what is served
 // is the whole of what was acknowledged.
 //
 // A checkpoint that came from another member is put into place before the log is
@@ -253,7 +253,7 @@ func (s *Server) bootstrap(founders []memberRecord) ([]*raftpb.Entry, *raftpb.Ha
 // mark in the checkpoint, which goes with the first checkpoint of our own; and that
 // one is taken with the first entry behind it. So log files that are lost are only
 // mistaken for a crash when they hold no more than what was applied in that moment.
-func (s *Server) agree(found wal.State, meta snap.Meta) error {
+func (s *Server) checkFit(found wal.State, meta snap.Meta) error {
 	last := found.PrevIndex + uint64(len(found.Entries))
 	refuse := func(format string, args ...any) error {
 		return fmt.Errorf("%w: %s; restore the directory from a backup, or remove it and add the member to its cluster again",

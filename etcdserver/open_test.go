@@ -48,7 +48,7 @@ func TestAgree(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			s := &Server{cfg: Config{Dir: "/d", WALDir: "/d/wal"}, id: 1, clusterID: 2}
-			err := s.agree(tt.log, tt.meta)
+			err := s.checkFit(tt.log, tt.meta)
 			if tt.want == "" {
 				if err != nil {
 					t.Errorf("agree = %v, want nil", err)
