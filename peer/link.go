@@ -39,7 +39,9 @@ type link struct {
 
 	sent, received counter
 	fail           atomic.Uint64
-	sending        atomic.Bool // a checkpoint
+	sending        atomic.Bool   // a checkpoint
+	failed         int           // attempts at it in a row; of the goroutine that sends
+	anew           chan struct{} // capacity 1: a stream was opened
 }
 
 // counter counts messages and what they weigh.
@@ -56,6 +58,7 @@ func newLink(t *Transport, id membership.ID) *link {
 		t: t, id: id, gone: gone, leave: leave,
 		queue: newQueue(t.cfg.QueueMessages, t.cfg.QueueBytes),
 		again: make(chan struct{}, 1),
+		anew:  make(chan struct{}, 1),
 		since: time.Now(),
 	}
 }
@@ -196,6 +199,7 @@ func (l *link) opened(url string, cut context.CancelCauseFunc) bool {
 		l.t.log.Info(fmt.Sprintf("the connection with %s became active", l.id))
 	}
 	l.queue.begin()
+	signal(l.anew)
 	return true
 }
 

@@ -10,7 +10,6 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"go.etcd.io/raft/v3/raftpb"
@@ -58,7 +57,7 @@ func TestSnapshotFails(t *testing.T) {
 	bubble(t, 2, Config{SnapshotBytesPerSecond: 1 << 20}, func(t *testing.T, net *network, m []*node) {
 		// None to send.
 		m[0].Send([]*raftpb.Message{snap(1, 2, 1)})
-		synctest.Wait()
+		time.Sleep(200 * time.Millisecond)
 		equal(t, "reported without a checkpoint", see(m[0].fake, &m[0].snapshots), []string{"2 false"})
 
 		// Cut in the middle. Another message for it changes nothing meanwhile.
@@ -96,6 +95,29 @@ func TestSnapshotFails(t *testing.T) {
 		equal(t, "reported in the end", see(m[0].fake, &m[0].snapshots), []string{"2 false", "2 false", "2 false", "2 false", "2 true"})
 		if n := len(see(m[1].fake, &m[1].received)); n != 1 {
 			t.Errorf("%d checkpoints received, want 1", n)
+		}
+	})
+}
+
+// A member that takes no checkpoint, as when its disk is full, is not sent one after
+// the other, however often raft wants to; one that connects anew is.
+func TestSnapshotIsNotSentInVainForEver(t *testing.T) {
+	bubble(t, 2, Config{}, func(t *testing.T, net *network, m []*node) {
+		m[0].checkpoint = content(100)
+		m[1].decline = errors.New("disk full")
+		send := func(d time.Duration) (attempts int) {
+			before := m[0].logged("disk full")
+			for end := time.Now().Add(d); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
+				m[0].Send([]*raftpb.Message{snap(1, 2, 1)})
+			}
+			return m[0].logged("disk full") - before
+		}
+		if n := send(10 * time.Minute); n < 10 || n > 20 {
+			t.Errorf("%d attempts in ten minutes, want some in the first and then one each minute", n)
+		}
+		net.cut()
+		if n := send(5 * time.Second); n < 2 {
+			t.Errorf("%d attempts in the first seconds of a new connection, want several", n)
 		}
 	})
 }

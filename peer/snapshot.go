@@ -35,16 +35,41 @@ func (l *link) sendSnapshot(m *raftpb.Message) {
 		defer cancel()
 		defer context.AfterFunc(l.gone, cancel)()
 		err := l.carry(ctx, m)
-		l.sending.Store(false)
 		if err != nil {
 			l.t.log.Warn("checkpoint not sent", "to", l.id, "error", err)
 			l.t.judge(l.id, err)
+			l.rest(ctx)
+		} else {
+			l.failed = 0
 		}
+		l.sending.Store(false)
 		l.t.member.ReportSnapshot(l.id, err == nil)
 	})
 	if !started {
 		l.sending.Store(false)
 		l.t.told.unsent(l.id)
+	}
+}
+
+// snapshotRestMax is the longest pause before a checkpoint is sent again.
+const snapshotRestMax = time.Minute
+
+// rest puts off the report that a checkpoint was not sent, and with it the next
+// attempt: a member whose disk is full fails in the midst of gigabytes each time. The
+// pause doubles with each failure, and ends when the member connects anew. The
+// goroutine that sends calls it.
+func (l *link) rest(ctx context.Context) {
+	pause := min(l.t.cfg.RetryMin<<min(l.failed, 16), snapshotRestMax)
+	l.failed++
+	select { // of what was before, nothing is to be learned
+	case <-l.anew:
+	default:
+	}
+	select {
+	case <-ctx.Done():
+	case <-time.After(pause):
+	case <-l.anew:
+		l.failed = 0
 	}
 }
 
