@@ -161,8 +161,8 @@ func TestForwardedWritesAreChecked(t *testing.T) {
 	})
 }
 
-// The disk of a follower counts for its clients, that of the leader for all. The
-// members' own writes go on.
+// The disk of a follower counts for its clients, that of the leader for all, until
+// it has handed leadership over. The members' own writes go on.
 func TestSpaceOfTheLeader(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGroup(t, 3)
@@ -184,6 +184,14 @@ func TestSpaceOfTheLeader(t *testing.T) {
 		op := store.Op{Action: store.Set, Path: membership.AttributesPath(g.members[f].id), Value: membership.Attributes(g.beds[f].self)}
 		if _, err := g.members[f].doInternal(t.Context(), op); err != nil {
 			t.Errorf("a follower's own write = %v", err)
+		}
+		time.Sleep(2 * roomPeriod)
+		if now := g.leader(); now == l {
+			t.Error("a leader without room still leads")
+		}
+		g.members[f].set("x", "v", 0)
+		if got := cause(g.members[l].try(t.Context(), "x", "v")); !strings.Contains(got, g.beds[l].dir) {
+			t.Errorf("a write at a member without room = %s, want a refusal", got)
 		}
 		g.beds[l].free.Store(1 << 40)
 		g.beds[f].free.Store(1<<20 - 1)

@@ -98,7 +98,7 @@ func (s *Server) Run(ctx context.Context) error {
 	var running sync.WaitGroup
 	for _, run := range []func(context.Context) error{
 		s.node.Run, s.apply, s.checkpoints, s.expire, s.space.run, s.announce, s.negotiate, s.promote,
-		s.retry, s.refuse, s.awaitEnd, s.proposeMarks, s.compareTrees,
+		s.retry, s.refuse, s.makeRoom, s.awaitEnd, s.proposeMarks, s.compareTrees,
 	} {
 		running.Go(func() {
 			if err := run(ctx); err != nil {

@@ -112,6 +112,38 @@ func (s *Server) awaitLeader(ctx context.Context, id membership.ID) error {
 // others need no election.
 func (s *Server) HandOver(ctx context.Context) { s.stepAside(ctx) }
 
+const (
+	// roomPeriod is how often a leader looks whether it has room for writes.
+	roomPeriod = time.Second
+	// roomRest is the least time between two hand-overs by one member for want of
+	// room, so that leadership does not go round for ever when nobody has any.
+	roomRest = time.Minute
+)
+
+// makeRoom has this member hand leadership over while it has no room for writes,
+// until ctx ends: as the leader it would refuse those of the whole cluster. With
+// fewer than three voters it does not, since nothing is written without it anyway.
+func (s *Server) makeRoom(ctx context.Context) error {
+	tick := time.NewTicker(roomPeriod)
+	defer tick.Stop()
+	var last time.Time
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		if !s.leading() || !s.space.low() || len(s.node.Status().Conf.GetVoters()) < 3 ||
+			!last.IsZero() && time.Since(last) < roomRest {
+			continue
+		}
+		last = time.Now()
+		if s.stepAside(ctx) {
+			s.log.Warn("leadership handed over: this member has no room for writes", "dir", s.space.dir())
+		}
+	}
+}
+
 // stepAside is HandOver that tells whether another member leads now.
 func (s *Server) stepAside(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.Election)
