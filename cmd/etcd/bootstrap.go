@@ -7,21 +7,24 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"net/url"
 
+	"etcd2/discovery"
 	"etcd2/membership"
 	"etcd2/wal"
 )
 
-// bootstrap decides what the process starts as and fills in Founding. The checks
-// of the initial cluster come before any listener is opened, so that a mistake in
-// it is not hidden by another one.
+// bootstrap decides what the process starts as. The checks of the initial cluster
+// come before any listener is opened, so that a mistake in it is not hidden by
+// another one.
 func bootstrap(ctx context.Context, c *Config, log *slog.Logger) error {
 	was, err := lookInto(c.DataDir, log)
 	if err != nil {
 		return err
 	}
 	if was == roleProxy || was == roleOpen && c.Proxy != proxyOff {
-		return fmt.Errorf("cannot start as a proxy in %s: this build serves members only", c.DataDir)
+		c.Proxies = true
+		return nil
 	}
 	running, err := wal.Exists(wal.Config{Dir: c.LogDir()})
 	if err != nil {
@@ -35,11 +38,10 @@ func bootstrap(ctx context.Context, c *Config, log *slog.Logger) error {
 	case c.Discovery != "" && c.ClusterState == stateExisting:
 		return errors.New("discovery URL should not be set when joining existing initial cluster")
 	case c.Discovery != "":
-		return errors.New("cannot use --discovery: this build founds a cluster from --initial-cluster only")
-	case c.DiscoverySRV != "":
-		return errors.New("cannot use --discovery-srv: this build founds a cluster from --initial-cluster only")
+		c.Meets = true
+		return nil
 	}
-	peers, err := membership.ParsePeers(c.InitialCluster)
+	peers, err := initialCluster(ctx, c, log)
 	if err != nil {
 		return fmt.Errorf("error setting up initial cluster: %w", err)
 	}
@@ -58,13 +60,42 @@ func restart(c *Config, log *slog.Logger) {
 	}
 }
 
+// initialCluster is the initial cluster as the DNS or the flag has it.
+func initialCluster(ctx context.Context, c *Config, log *slog.Logger) (membership.Peers, error) {
+	if c.DiscoverySRV == "" {
+		return membership.ParsePeers(c.InitialCluster)
+	}
+	return discovery.SRV(ctx, c.srv(log), c.advertised())
+}
+
+// advertised is this member as it presents itself to others.
+func (c *Config) advertised() membership.Member {
+	return membership.Member{Name: c.Name, PeerURLs: c.AdvertisePeerURLs}
+}
+
+// srv says where SRV records are.
+func (c *Config) srv(log *slog.Logger) discovery.SRVConfig {
+	return discovery.SRVConfig{
+		Domain: c.DiscoverySRV,
+		Name:   c.SRVName,
+		Server: c.DNSServer,
+		Lookup: c.Lookup,
+		Logger: log.With(pkgKey, "discovery"),
+	}
+}
+
+// discoveryURL says where founding members meet.
+func (c *Config) discoveryURL(log *slog.Logger) discovery.URLConfig {
+	return discovery.URLConfig{URL: c.Discovery, Proxy: c.DiscoveryProxy, Logger: log.With(pkgKey, "discovery")}
+}
+
 // checkFounding refuses an initial cluster that this member cannot found.
 func checkFounding(ctx context.Context, c *Config, peers membership.Peers, log *slog.Logger) error {
 	if err := peers.CheckListed(c.Name); err != nil {
 		return err
 	}
 	if c.ClusterState == stateNew {
-		if err := peers.CheckAdvertised(ctx, c.Name, c.AdvertisePeerURLs, lookup, log); err != nil {
+		if err := peers.CheckAdvertised(ctx, c.Name, c.AdvertisePeerURLs, c.Lookup, log); err != nil {
 			return err
 		}
 	}
@@ -94,6 +125,9 @@ func logConfig(c *Config, log *slog.Logger) {
 	log.Info(fmt.Sprintf("heartbeat = %dms", c.Heartbeat.Milliseconds()))
 	log.Info(fmt.Sprintf("election = %dms", c.ElectionTicks()*int(c.Heartbeat.Milliseconds())))
 	log.Info(fmt.Sprintf("snapshot count = %d", c.SnapshotCount))
+	if c.Meets {
+		log.Info("discovery URL = " + withoutPassword(c.Discovery))
+	}
 	if len(c.CORS) > 0 {
 		log.Info("cors = " + joined(c.CORS))
 	}
@@ -102,4 +136,12 @@ func logConfig(c *Config, log *slog.Logger) {
 		log.Info("initial advertise peer URLs = " + joined(c.AdvertisePeerURLs))
 		log.Info("initial cluster = " + c.Founding.String())
 	}
+}
+
+// withoutPassword is a URL as it may be logged.
+func withoutPassword(text string) string {
+	if u, err := url.Parse(text); err == nil && u.User != nil {
+		return u.Redacted()
+	}
+	return text
 }

@@ -16,36 +16,6 @@ import (
 	"etcd2/test/proc"
 )
 
-// later names the recorded cases that need what is not there yet.
-var later = map[string]string{
-	"seed-discovery-size-missing":       "discovery URL",
-	"discovery-size-bad":                "discovery URL",
-	"seed-discovery-full-exit":          "discovery URL",
-	"seed-discovery-full-becomes-proxy": "discovery URL",
-	"seed-discovery-duplicate-name":     "discovery URL",
-	"discovery-duplicate-id":            "discovery URL",
-	"discovery-ids-from-url":            "discovery URL",
-	"discovery-waits":                   "discovery URL",
-	"discovery-registers-then-forms":    "discovery URL",
-	"discovery-unreachable-retries":     "discovery URL",
-	"discovery-not-etcd":                "discovery URL",
-	"discovery-through-http-proxy":      "discovery URL",
-
-	"seed-srv-host-names":              "discovery by DNS",
-	"seed-srv-ip-address":              "discovery by DNS",
-	"seed-srv-not-found-in-records":    "discovery by DNS",
-	"srv-no-records":                   "discovery by DNS",
-	"srv-ssl-records-mean-https":       "discovery by DNS",
-	"srv-unresolvable-target-skipped":  "discovery by DNS",
-	"srv-advertised-host-unresolvable": "discovery by DNS",
-
-	"seed-proxy-with-srv":       "proxy",
-	"data-dir-of-a-proxy":       "proxy",
-	"proxy-bad-initial-cluster": "proxy",
-	"proxy-cluster-file-broken": "proxy",
-	"proxy-nobody-answers":      "proxy",
-}
-
 // recorded is one case: a command line, what surrounds it and what came of it
 // when the recorded server ran it. {D} in its texts is a fresh directory, {P0} to
 // {P9} are free ports.
@@ -53,7 +23,7 @@ type recorded struct {
 	Name      string
 	Args      []string
 	Env       map[string]string
-	DNS       map[string][]string // "NAME A" to addresses; nil leaves the resolver alone
+	DNS       map[string][]string // "NAME TYPE" to records; nil leaves the resolver alone
 	Addrs     []string            // further addresses of the loopback interface
 	Namespace bool                // needs a private network
 	Setup     []step
@@ -92,22 +62,28 @@ type step struct {
 			Body    string
 		}
 	}
+	Disc *struct { // a member that keeps keys for the discovery of others
+		Port any
+		Keys map[string]string
+	}
 	HTTP  *request
 	Sleep float64 // of the recorded run; ours waits for what is expected instead
 }
 
-// request is a question that is repeated until the answer has the status.
+// request is a question that is repeated until the answer has the status, or any
+// good one without it, and contains the text.
 type request struct {
-	Method string
-	URL    string
-	Status int
+	Method   string
+	URL      string
+	Body     string
+	Status   int
+	Contains string
 }
 
 // private tells whether the case cannot share the network with anything.
 func (c *recorded) private() bool { return c.DNS != nil || len(c.Addrs) > 0 || c.Namespace }
 
-// loadCases reads the recorded cases. The DNS entries of cases that are for later
-// may have forms this runner does not know, so each case is decoded alone.
+// loadCases reads the recorded cases by name.
 func loadCases(t *testing.T) map[string]json.RawMessage {
 	t.Helper()
 	text, err := os.ReadFile("testdata/cli-cases.json")
@@ -134,20 +110,12 @@ func loadCases(t *testing.T) map[string]json.RawMessage {
 
 func TestCases(t *testing.T) {
 	cases := loadCases(t)
-	for name := range later {
-		if cases[name] == nil {
-			t.Errorf("%s is for later but not recorded", name)
-		}
-	}
 	binary, err := proc.Binary()
 	if err != nil {
 		t.Fatal(err)
 	}
 	for name, raw := range cases {
 		t.Run(name, func(t *testing.T) {
-			if why := later[name]; why != "" {
-				t.Skip("not served by this build: " + why)
-			}
 			var c recorded
 			if err := json.Unmarshal(raw, &c); err != nil {
 				t.Fatal(err)

@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"slices"
 	"time"
+
+	"etcd2/discovery"
 )
 
 // electionMax is the longest election timeout.
@@ -44,6 +46,9 @@ func (o *options) check() error {
 	if listens && !o.set("advertise-client-urls") && !o.set("addr") && !mayBeProxy {
 		return errAdvertise
 	}
+	if c.ProxyRefresh == 0 {
+		return errors.New("-proxy-refresh-interval[0ms] should be at least 1ms")
+	}
 	if err := checkTLS(c); err != nil {
 		return err
 	}
@@ -52,6 +57,12 @@ func (o *options) check() error {
 	}
 	if err := c.Meeting.check(); err != nil {
 		return err
+	}
+	if c.DNSServer != "" {
+		var err error
+		if c.Lookup, err = discovery.HostResolver(c.DNSServer); err != nil {
+			return fmt.Errorf("-dns-server: %w", err)
+		}
 	}
 	if methods == 0 && o.set("peer-addr") {
 		c.InitialCluster = clusterOf(c.Name, c.AdvertisePeerURLs)

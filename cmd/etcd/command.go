@@ -31,7 +31,7 @@ func (v *invocation) command() *cobra.Command {
 	})
 	root.AddCommand(
 		group("config", "Look at the settings without starting a member", v.configPrint()),
-		group("discovery", "Help the members of a new cluster find each other", v.discoveryServe()),
+		group("discovery", "Help the members of a new cluster find each other", v.discoveryShow(), v.discoveryServe()),
 	)
 	return root
 }

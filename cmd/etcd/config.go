@@ -43,16 +43,23 @@ type Config struct {
 	InitialCluster  string // as written; Founding is what it means
 	ClusterState    string // stateNew or stateExisting
 	ClusterToken    string
-	Discovery       string
-	DiscoverySRV    string
+	Discovery       string // URL where the founding members meet
+	DiscoverySRV    string // DNS domain
+	SRVName         string // tells several clusters of the domain apart
+	DNSServer       string // asked for records and hosts instead of those of the system
 	DiscoveryProxy  string
 	Fallback        string // what to do when the discovered cluster is full
 	StrictReconfig  bool   // refuse changes that would cost the quorum
 	ForceNewCluster bool
 
-	// Founding is the initial cluster that the member founds or joins, nil when the
-	// data directory already has a log: then the log says who belongs to the cluster.
-	Founding membership.Peers
+	Lookup membership.Resolver // of the hosts in all of these
+
+	// What bootstrap found out. All are zero when the data directory already has a
+	// log: then the log says who belongs to the cluster.
+
+	Founding membership.Peers // the initial cluster that the member founds or joins
+	Meets    bool             // the initial cluster is not known before all have met at Discovery
+	Proxies  bool             // it is no member but a proxy
 
 	// The discovery service for the founders of other clusters.
 
@@ -135,6 +142,7 @@ func newConfig() *Config {
 		ClusterState:        stateNew,
 		ClusterToken:        "etcd-cluster",
 		Fallback:            fallbackProxy,
+		Lookup:              lookup,
 		StrictReconfig:      true,
 		LogFormat:           formatText,
 		LogLevel:            "info",

@@ -34,7 +34,7 @@ var transportSecurity = map[string]map[string]string{
 var keysWithoutEffect = [...]string{
 	"auth-token", "auth-token-ttl", "auto-compaction-mode", "auto-compaction-retention",
 	"backend-batch-interval", "backend-batch-limit", "bcrypt-cost", "cipher-suites",
-	"discovery-srv-name", "enable-grpc-gateway", "enable-v2",
+	"enable-grpc-gateway", "enable-v2",
 	"experimental-backend-bbolt-freelist-type", "experimental-compaction-batch-limit",
 	"experimental-corrupt-check-time", "experimental-enable-lease-checkpoint",
 	"experimental-enable-v2v3", "experimental-initial-corrupt-check",

@@ -1,12 +1,14 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
 
+	"etcd2/discovery"
 	"etcd2/etcdserver"
 	"etcd2/membership"
 )
@@ -47,6 +49,8 @@ func report(err error, c *Config, stdout, stderr io.Writer, log *slog.Logger) in
 	var mismatch *membership.MismatchError
 	var foreign *etcdserver.ConflictError
 	var old *etcdserver.DowngradeError
+	var apart *discovery.JoinError
+	var absent *discovery.NoSelfError
 	switch {
 	case err == nil:
 		return exitGood
@@ -78,8 +82,27 @@ func report(err error, c *Config, stdout, stderr io.Writer, log *slog.Logger) in
 		fmt.Fprintln(stderr, "etcd:", foreign)
 	case errors.As(err, &old):
 		critical(log.With(pkgKey, "etcdserver"), old.Error())
+	case errors.As(err, &apart):
+		reportMeeting(apart, c, stderr, log)
+	case errors.As(err, &absent):
+		critical(log, err.Error())
+		fmt.Fprintln(stderr, "etcd:", absent.Guide())
 	default:
 		critical(log, err.Error())
 	}
 	return exitError
+}
+
+// reportMeeting tells why the founding members did not come together.
+func reportMeeting(err *discovery.JoinError, c *Config, stderr io.Writer, log *slog.Logger) {
+	lines := err.Lines(c.DataDir)
+	for _, line := range lines {
+		log.Log(context.Background(), line.Level, line.Text)
+	}
+	if len(lines) == 0 {
+		critical(log, err.Error())
+	}
+	if guide := err.Guide(); guide != "" {
+		fmt.Fprintln(stderr, "etcd:", guide)
+	}
 }

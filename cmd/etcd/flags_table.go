@@ -54,6 +54,8 @@ func (o *options) clusterFlags() []option {
 		{name: "discovery-fallback", value: oneOf(&c.Fallback, fallbackExit, fallbackProxy), usage: "What to do when the discovered cluster is full: 'exit' or 'proxy'."},
 		{name: "discovery-proxy", value: text(&c.DiscoveryProxy), usage: "HTTP proxy for requests to the discovery URL."},
 		{name: "discovery-srv", value: text(&c.DiscoverySRV), usage: "DNS domain whose SRV records list the founding members."},
+		{name: "discovery-srv-name", value: text(&c.SRVName), usage: "Suffix of the records of one of several clusters of the domain: _etcd-server-NAME._tcp."},
+		{name: "dns-server", value: text(&c.DNSServer), usage: "Name server, host or host:port, to ask for these records and the hosts in them; those of the system."},
 		{name: "strict-reconfig-check", value: boolean(&c.StrictReconfig), usage: "Refuse changes of members that would cost the cluster its quorum."},
 		{name: "snapshot-rate", value: unsigned64(&c.SnapshotRate), usage: "Bytes per second at most of a checkpoint sent to a member that lags; 0 for no limit."},
 		{name: "agreement-check-interval", value: period(&c.AgreementInterval), usage: "Time between two checks that all members hold the same tree, as 5m or 30s; 0 for none."},

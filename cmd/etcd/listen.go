@@ -77,9 +77,32 @@ func (l *listeners) open(ctx context.Context, c *Config) error {
 	if err != nil {
 		return err
 	}
+	return l.openClients(ctx, c, func(string) string { return "given listener" }, connections)
+}
+
+// OpenProxy opens the client URLs for a proxy. Its log lines are those of package
+// proxy.
+func (l *listeners) OpenProxy(ctx context.Context, c *Config) error {
+	l.log = l.log.With(pkgKey, "proxy")
+	connections, err := connectionSlots(openfiles.Limit())
+	if connections != nil {
+		connections = make(chan struct{}, max(1, cap(connections)/2)) // each may have another one behind it
+	}
+	if err == nil {
+		err = l.openClients(ctx, c, func(u string) string { return u }, connections)
+	}
+	if err != nil {
+		l.Close()
+	}
+	return err
+}
+
+// openClients opens the client URLs. what is a URL as the message about missing
+// certificates has it.
+func (l *listeners) openClients(ctx context.Context, c *Config, what func(url string) string, slots chan struct{}) error {
 	l.client.prepare(c.DataDir, secureHosts(c.ListenClientURLs, c.AdvertiseClientURLs))
 	for _, u := range c.ListenClientURLs {
-		n, err := l.openOne(ctx, u, &l.client, "given listener", connections)
+		n, err := l.openOne(ctx, u, &l.client, what(u), slots)
 		if err != nil {
 			return err
 		}

@@ -9,6 +9,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -22,7 +23,7 @@ func main() {
 	run(os.Args[1:], os.Environ(), os.Stdout, os.Stderr, serve).exit()
 }
 
-// serveFunc runs the member until ctx ends or it can no longer keep its
+// serveFunc runs the member or proxy until ctx ends or it can no longer keep its
 // promises.
 type serveFunc func(ctx context.Context, cfg Config, log *slog.Logger) error
 
@@ -93,6 +94,9 @@ func (v *invocation) start(o *options) error {
 	err := bootstrap(ctx, o.cfg, main)
 	if err == nil {
 		err = v.serve(ctx, *o.cfg, v.log)
+	}
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		err = nil // asked to stop while it waited for others
 	}
 	v.stopped = signals.release()
 	return err

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/binary"
 	"fmt"
 	"net"
 	"net/netip"
@@ -12,6 +11,7 @@ import (
 	"sync"
 	"syscall"
 
+	"github.com/miekg/dns"
 	"golang.org/x/sys/unix"
 )
 
@@ -111,54 +111,33 @@ func coverResolvConf(dir string) error {
 	return unix.Mount(name, target, "", unix.MS_BIND, "")
 }
 
-// answer serves DNS for address records of the zone; other names do not exist.
+// answer serves DNS for the records of the zone; other names do not exist.
 func answer(conn net.PacketConn, zone map[string][]string) {
-	buf := make([]byte, 512)
-	for {
-		n, from, err := conn.ReadFrom(buf)
-		if err != nil {
-			return
+	records := make(map[string]map[uint16][]dns.RR) // by name and type
+	for entry, list := range zone {
+		name, kind, _ := strings.Cut(entry, " ")
+		name = dns.Fqdn(strings.ToLower(name))
+		if records[name] == nil {
+			records[name] = make(map[uint16][]dns.RR)
 		}
-		if reply := dnsReply(buf[:n], zone); reply != nil {
-			conn.WriteTo(reply, from)
+		for _, data := range list {
+			rr, err := dns.NewRR(name + " 300 IN " + kind + " " + data)
+			if err != nil {
+				fmt.Println(err) // fails the case
+				continue
+			}
+			records[name][rr.Header().Rrtype] = append(records[name][rr.Header().Rrtype], rr)
 		}
 	}
-}
-
-// dnsReply answers one question, or returns nil when it cannot be read.
-func dnsReply(query []byte, zone map[string][]string) []byte {
-	const header, typeA, nameError = 12, 1, 3
-	var labels []string
-	at := header
-	for at < len(query) && query[at] != 0 {
-		end := at + 1 + int(query[at])
-		if end > len(query) {
-			return nil
+	server := &dns.Server{PacketConn: conn, Handler: dns.HandlerFunc(func(w dns.ResponseWriter, query *dns.Msg) {
+		reply := new(dns.Msg).SetReply(query)
+		reply.Authoritative, reply.RecursionAvailable = true, true
+		of, known := records[strings.ToLower(query.Question[0].Name)]
+		if !known {
+			reply.Rcode = dns.RcodeNameError
 		}
-		labels = append(labels, string(query[at+1:end]))
-		at = end
-	}
-	at += 5 // the root label, type and class
-	if at > len(query) {
-		return nil
-	}
-	addrs, known := zone[strings.ToLower(strings.Join(labels, "."))+" A"]
-	if binary.BigEndian.Uint16(query[at-4:]) != typeA {
-		addrs = nil
-	}
-	flags := uint16(0x8580) // an authoritative answer
-	if !known {
-		flags |= nameError
-	}
-	reply := append([]byte(nil), query[:2]...)
-	for _, field := range []uint16{flags, 1, uint16(len(addrs)), 0, 0} {
-		reply = binary.BigEndian.AppendUint16(reply, field)
-	}
-	reply = append(reply, query[header:at]...)
-	for _, addr := range addrs {
-		ip := netip.MustParseAddr(addr).As4()
-		reply = append(reply, 0xc0, header, 0, typeA, 0, 1, 0, 0, 1, 44, 0, 4) // the name above, IN, 300 s
-		reply = append(reply, ip[:]...)
-	}
-	return reply
+		reply.Answer = of[query.Question[0].Qtype]
+		w.WriteMsg(reply)
+	})}
+	server.ActivateAndServe()
 }

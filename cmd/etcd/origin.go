@@ -19,30 +19,44 @@ type origin struct {
 	Others    []membership.Member // of the cluster that runs
 }
 
-// findOrigin makes the member a founder of the initial cluster or asks the cluster
-// for its place in it. Other members are dialled with the certificates of the peer
-// side.
+// findOrigin makes the member a founder of the initial cluster, of those it meets at
+// the discovery URL, or asks the cluster for its place in it. Other members are
+// dialled with the certificates of the peer side.
 func findOrigin(ctx context.Context, c *Config, certs *tlsconf.Source, log *slog.Logger) (*origin, error) {
-	if c.Founding == nil {
+	switch client := asker(c, certs, log.With(pkgKey, "etcdserver")); {
+	case c.Meets:
+		return meet(ctx, c, log)
+	case c.Founding == nil:
 		return new(origin), nil
-	}
-	client := discovery.New(discovery.Config{
-		TLS:    certs.Client,
-		Lookup: lookup,
-		Logger: log.With(pkgKey, "etcdserver"),
-	})
-	if c.ClusterState == stateExisting {
+	case c.ClusterState == stateExisting:
 		return join(ctx, c, client)
+	default:
+		return found(ctx, c, client)
 	}
-	return found(ctx, c, client)
 }
 
-// found refuses to be a founder a second time: what the member promised the first
-// time is lost with its data.
-func found(ctx context.Context, c *Config, client *discovery.Client) (*origin, error) {
-	o := &origin{Founders: c.Founding.Members(c.ClusterToken)}
+// asker asks members that run already who they are.
+func asker(c *Config, certs *tlsconf.Source, log *slog.Logger) *discovery.Client {
+	return discovery.New(discovery.Config{TLS: certs.Client, Lookup: c.Lookup, Logger: log})
+}
+
+// meet waits for the other founders. That the member was not among them before, with
+// data that are lost now, the meeting place knows.
+func meet(ctx context.Context, c *Config, log *slog.Logger) (*origin, error) {
+	peers, err := discovery.Join(ctx, c.discoveryURL(log), c.advertised())
+	if err != nil {
+		return nil, err
+	}
+	c.Founding = peers
+	o, _ := founder(c, c.Discovery)
+	return o, nil
+}
+
+// founder makes the member one of the founders. The other founders' URLs come with
+// it.
+func founder(c *Config, token string) (o *origin, others []string) {
+	o = &origin{Founders: c.Founding.Members(token)}
 	o.ClusterID = membership.ClusterID(o.Founders)
-	var others []string
 	for _, m := range o.Founders {
 		if m.Name == c.Name {
 			o.Self = m.ID
@@ -50,6 +64,13 @@ func found(ctx context.Context, c *Config, client *discovery.Client) (*origin, e
 		}
 		others = append(others, m.PeerURLs...)
 	}
+	return o, others
+}
+
+// found refuses to be a founder a second time: what the member promised the first
+// time is lost with its data.
+func found(ctx context.Context, c *Config, client *discovery.Client) (*origin, error) {
+	o, others := founder(c, c.ClusterToken)
 	if client.Bootstrapped(ctx, o.Self, others) {
 		return nil, discovery.BootstrappedError(o.Self)
 	}

@@ -82,15 +82,14 @@ func TestRefusals(t *testing.T) {
 		{"members are not asked for a name", []string{"--peer-cert-allowed-cn", "m", "--ca-file", "f"}, nil, 1, "-peer-cert-allowed-cn is of no use without -peer-client-cert-auth"},
 		{"join", []string{"-peers", "h:7001"}, nil, 1, "error verifying flags, -peers and -peers-file join a running cluster"},
 		{"join from the environment", nil, []string{"ETCD_PEERS_FILE=f"}, 1, "-peers and -peers-file join a running cluster"},
-		{"discovery", []string{"--discovery", "http://h/t"}, nil, 1, "C | etcdmain: cannot use --discovery: "},
-		{"discovery by DNS", []string{"--discovery-srv", "example.com"}, nil, 1, "C | etcdmain: cannot use --discovery-srv: "},
-		{"proxy", []string{"--proxy", "on"}, nil, 1, "C | etcdmain: cannot start as a proxy in "},
 		{"short life of tokens", []string{"--discovery-service-token-ttl=9m"}, nil, 1, "-discovery-service-token-ttl[9m0s] should be at least 10m0s"},
 		{"URL of the service without a scheme", []string{"--discovery-service-url=h:80"}, nil, 1, "-discovery-service-url"},
 		{"URL of the service with a query", []string{"--discovery-service-url=http://h/?x=1"}, nil, 1, "-discovery-service-url should be an http or https URL with a host and no query: http://h/?x=1"},
 		{"no such command", []string{"discovery", "meet"}, []string{"X=1"}, 1, "'etcd discovery meet' is not a command"},
 		{"discovery serve word", []string{"discovery", "serve", "word"}, []string{"X=1"}, 1, "'word' is not a valid flag"},
 		{"listens twice", []string{"discovery", "serve", "-listen", "http://h:1", "-listen-client-urls", "http://h:2", "-advertise-client-urls", "http://h:2"}, []string{"X=1"}, 1, "set only one of flags -listen and -listen-client-urls"},
+		{"no name server", []string{"--discovery-srv", "example.com", "--dns-server", ":53"}, nil, 1, `error verifying flags, -dns-server: discovery: ":53" is no DNS server`},
+		{"no time between two looks", []string{"--proxy-refresh-interval", "0"}, nil, 1, "-proxy-refresh-interval[0ms] should be at least 1ms"},
 		{"no name", []string{"--name="}, nil, 1, `C | etcdmain: couldn't find local name "" in the initial cluster configuration`},
 	}
 	for _, tt := range tests {

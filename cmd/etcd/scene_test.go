@@ -2,11 +2,11 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -55,6 +55,8 @@ func (s *scene) prepare(ctx context.Context, do step) error {
 			}
 			io.WriteString(w, route.Body)
 		})
+	case do.Disc != nil:
+		return s.meetingPlace(ctx, fmt.Sprint(do.Disc.Port), do.Disc.Keys)
 	case do.HTTP != nil:
 		return do.HTTP.send(ctx)
 	case do.Sleep > 0:
@@ -79,6 +81,26 @@ func (s *scene) prepare(ctx context.Context, do step) error {
 	return fmt.Errorf("unknown step %+v", do)
 }
 
+// meetingPlace starts a member on a port of 127.0.0.1 and writes the keys.
+func (s *scene) meetingPlace(ctx context.Context, port string, keys map[string]string) error {
+	free, err := freePorts()
+	if err != nil {
+		return err
+	}
+	clients, peers := "http://127.0.0.1:"+port, "http://127.0.0.1:"+free[0]
+	_, err = s.start([]string{
+		"--data-dir", filepath.Join(s.dir, "meeting-place"), "--listen-client-urls", clients, "--advertise-client-urls", clients,
+		"--listen-peer-urls", peers, "--initial-advertise-peer-urls", peers, "--initial-cluster", "default=" + peers,
+	}, nil)
+	for key, value := range keys {
+		if err == nil {
+			put := request{Method: http.MethodPut, URL: clients + "/v2/keys" + key, Body: "value=" + url.QueryEscape(value), Status: http.StatusCreated}
+			err = put.send(ctx)
+		}
+	}
+	return err
+}
+
 // stub serves HTTP on a port of 127.0.0.1.
 func (s *scene) stub(port string, h http.HandlerFunc) error {
 	l, err := net.Listen("tcp", "127.0.0.1:"+port)
@@ -96,17 +118,9 @@ func (r *request) send(ctx context.Context) error {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		req, err := http.NewRequestWithContext(ctx, r.Method, r.URL, nil)
-		if err != nil {
-			return err
-		}
-		resp, err := http.DefaultClient.Do(req)
+		err := r.sendOnce(ctx)
 		if err == nil {
-			resp.Body.Close()
-			if resp.StatusCode == r.Status {
-				return nil
-			}
-			err = errors.New(resp.Status)
+			return nil
 		}
 		select {
 		case <-tick.C:
@@ -114,6 +128,27 @@ func (r *request) send(ctx context.Context) error {
 			return fmt.Errorf("%s %s: %w", r.Method, r.URL, err)
 		}
 	}
+}
+
+func (r *request) sendOnce(ctx context.Context) error {
+	req, err := http.NewRequestWithContext(ctx, r.Method, r.URL, strings.NewReader(r.Body))
+	if err != nil {
+		return err
+	}
+	if r.Body != "" {
+		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	good := resp.StatusCode == r.Status || r.Status == 0 && resp.StatusCode < 300
+	if err == nil && (!good || !strings.Contains(string(body), r.Contains)) {
+		err = fmt.Errorf("%s: %s", resp.Status, body)
+	}
+	return err
 }
 
 // start runs the program in the directory of the scene.

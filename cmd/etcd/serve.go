@@ -12,32 +12,43 @@ import (
 	"time"
 
 	"etcd2/api/v2"
+	"etcd2/discovery"
 	"etcd2/etcdserver"
 	"etcd2/peer"
 )
 
-// serve is one member from its open data directory to its last answer: the only
-// place where all packages meet.
+// serve is one member, or one proxy, from its open data directory to its last
+// answer: the only place where all packages meet.
 func serve(ctx context.Context, cfg Config, log *slog.Logger) error {
-	defer paceGC()()
 	l, err := newListeners(&cfg, log)
 	if err != nil {
 		return err
 	}
-	from, err := findOrigin(ctx, &cfg, l.peer.source, log)
-	if ctx.Err() != nil {
-		return nil // asked to stop while it waited for others
+	if cfg.Proxies {
+		return serveProxy(ctx, &cfg, l, log)
 	}
-	if err != nil {
+	from, err := findOrigin(ctx, &cfg, l.peer.source, log)
+	switch {
+	case ctx.Err() != nil:
+		return nil // asked to stop while it waited for others
+	case errors.Is(err, discovery.ErrFull) && cfg.Fallback == fallbackProxy:
+		notice(log.With(pkgKey, "etcdmain"), "discovery cluster full, falling back to proxy")
+		return serveProxy(ctx, &cfg, l, log)
+	case err != nil:
 		return err
 	}
-	if err := l.Open(ctx, &cfg); err != nil {
+	return serveMember(ctx, &cfg, from, l, log)
+}
+
+// serveMember opens the listeners and the data, in this order, and serves.
+func serveMember(ctx context.Context, cfg *Config, from *origin, l *listeners, log *slog.Logger) error {
+	defer paceGC()()
+	if err := l.Open(ctx, cfg); err != nil {
 		return err
 	}
 	defer l.Close()
-	logConfig(&cfg, log)
-	metrics := v2.NewMetrics()
-	m := &running{cfg: &cfg, metrics: metrics, listeners: l, log: log}
+	logConfig(cfg, log)
+	m := &running{cfg: cfg, metrics: v2.NewMetrics(), listeners: l, log: log}
 	if err := m.open(from); err != nil {
 		return err
 	}
@@ -85,7 +96,7 @@ func (m *running) run(ctx context.Context) error {
 			return together(inside,
 				m.member.Run,
 				m.peers.Run,
-				func(ctx context.Context) error { return serveHTTP(ctx, m.peers.Handler(), m.listeners.Peers, m.log) },
+				func(ctx context.Context) error { return serveHTTP(ctx, m.peers.Handler(), m.listeners.Peers, 0, m.log) },
 				m.listeners.Run,
 			)
 		},
@@ -128,7 +139,7 @@ func (m *running) serveClients(ctx context.Context) error {
 	})
 	awaitAnnounced(ctx, m.member, m.cfg.Election)
 	if m.cfg.DiscoveryServiceOnly {
-		return serveHTTP(ctx, m.meetingPlace(h).Beside(pagesOnly(h)), m.listeners.Clients, m.log)
+		return serveHTTP(ctx, m.meetingPlace(h).Beside(pagesOnly(h)), m.listeners.Clients, 0, m.log)
 	}
 	srv := newHTTPServer(h, m.log)
 	front := v2.NewFront(srv)
@@ -188,8 +199,9 @@ func awaitAnnounced(ctx context.Context, member *etcdserver.Server, election tim
 	}
 }
 
-// serveHTTP serves the listeners until ctx ends, then cuts the connections.
-func serveHTTP(ctx context.Context, h http.Handler, on []net.Listener, log *slog.Logger) error {
+// serveHTTP serves the listeners until ctx ends, then gives requests under way the
+// grace and cuts the connections.
+func serveHTTP(ctx context.Context, h http.Handler, on []net.Listener, grace time.Duration, log *slog.Logger) error {
 	srv := newHTTPServer(h, log)
 	serving := make([]service, 0, len(on)+1)
 	for _, l := range on {
@@ -202,6 +214,11 @@ func serveHTTP(ctx context.Context, h http.Handler, on []net.Listener, log *slog
 	}
 	serving = append(serving, func(ctx context.Context) error {
 		<-ctx.Done()
+		if grace > 0 {
+			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
+			defer cancel()
+			srv.Shutdown(ctx) // an error means that some requests are still under way
+		}
 		return srv.Close()
 	})
 	return together(ctx, serving...)
