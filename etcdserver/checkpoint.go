@@ -175,9 +175,9 @@ func (cp *checkpointer) consider(s *Server) {
 	}, s.conf}
 }
 
-// checkpoints writes what the applier hands over until ctx ends. The error is
+// writeCheckpoints writes what the applier hands over until ctx ends. The error is
 // that of a checkpoint file that can no longer be trusted.
-func (s *Server) checkpoints(ctx context.Context) error {
+func (s *Server) writeCheckpoints(ctx context.Context) error {
 	for {
 		select {
 		case <-ctx.Done():

@@ -116,8 +116,8 @@ type refusal struct {
 // writes, and a leader without room has nothing better to do than to tell them.
 const refusalsMax = 64
 
-// refuse tells other members of refused writes until ctx ends.
-func (s *Server) refuse(ctx context.Context) error {
+// tellRefusals tells other members of refused writes until ctx ends.
+func (s *Server) tellRefusals(ctx context.Context) error {
 	for {
 		select {
 		case <-ctx.Done():
@@ -187,8 +187,8 @@ func (r *returned) take() [][]byte {
 // again after a tick. It does not block.
 func (s *Server) Refused(writes [][]byte) { s.returned.put(writes) }
 
-// retry proposes again what came back, until ctx ends.
-func (s *Server) retry(ctx context.Context) error {
+// proposeReturned proposes again what came back, until ctx ends.
+func (s *Server) proposeReturned(ctx context.Context) error {
 	for {
 		select {
 		case <-ctx.Done():

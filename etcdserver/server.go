@@ -97,8 +97,11 @@ func (s *Server) Run(ctx context.Context) error {
 	defer cancel(nil)
 	var running sync.WaitGroup
 	for _, run := range []func(context.Context) error{
-		s.node.Run, s.apply, s.checkpoints, s.expire, s.space.run, s.announce, s.negotiate, s.promote,
-		s.retry, s.refuse, s.makeRoom, s.awaitEnd, s.proposeMarks, s.compareTrees,
+		s.node.Run, s.apply, s.writeCheckpoints, s.expire, s.space.run,
+		s.announce, s.negotiate, s.promote, s.makeRoom,
+		s.proposeReturned, s.tellRefusals,
+		s.proposeMarks, s.compareTrees,
+		s.awaitEnd,
 	} {
 		running.Go(func() {
 			if err := run(ctx); err != nil {
