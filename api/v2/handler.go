@@ -1,12 +1,15 @@
-// Package v2 speaks the etcd v2 protocol over HTTP.
+// Package v2 speaks the etcd v2 protocol over HTTP: keys and watches, members and
+// who leads them, statistics, health and metrics.
 //
 // It owns what clients see: parameters and the order of their checks, paths,
 // JSON, headers and statuses. Everything behind that is a Server. The hot path,
 // a keys request, is made of functions over strings and bytes that do not know
-// net/http (parseKeys, the append functions of encode.go, listing), so that
-// another front end can stand beside the http.Handler.
+// net/http (parseKeys, the append functions of encode.go, listing), so that the
+// Front can answer everyday requests by itself and leave the rest to the
+// http.Handler.
 //
-// Whatever a client sends, only the subtree /1 of the store can be reached.
+// Whatever a client sends to /v2/keys, only the subtree /1 of the store can be
+// reached. What it may do to the cluster is what Changes lists.
 package v2
 
 import (
