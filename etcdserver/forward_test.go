@@ -170,8 +170,10 @@ func TestSpaceOfTheLeader(t *testing.T) {
 		g.tune(func(c *Config) { c.MinFreeBytes = 1 << 20 })
 		g.startAll()
 		l, f := g.leader(), g.follower()
+		looked := time.Since(g.members[l].started) % roomPeriod // ago: whether it has room
+		time.Sleep(roomPeriod - looked + time.Millisecond)
 		g.beds[l].free.Store(1<<20 - 1)
-		time.Sleep(2 * spacePoll)
+		time.Sleep(2 * spacePoll) // it knows, and looks again later
 		for _, i := range []int{l, f} {
 			start := time.Now()
 			if got := cause(g.members[i].try(t.Context(), "x", "v")); !strings.Contains(got, "no space") || !strings.Contains(got, g.beds[l].dir) {
