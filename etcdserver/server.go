@@ -98,7 +98,7 @@ func (s *Server) Run(ctx context.Context) error {
 	var running sync.WaitGroup
 	for _, run := range []func(context.Context) error{
 		s.node.Run, s.apply, s.writeCheckpoints, s.expire, s.space.run,
-		s.announce, s.negotiate, s.promote, s.makeRoom,
+		s.announce, s.negotiate, s.promote, s.handOverWhenFull,
 		s.proposeReturned, s.tellRefusals,
 		s.proposeMarks, s.compareTrees,
 		s.awaitEnd,

@@ -120,10 +120,10 @@ const (
 	roomRest = time.Minute
 )
 
-// makeRoom has this member hand leadership over while it has no room for writes,
+// handOverWhenFull has this member hand leadership over while it has no room for writes,
 // until ctx ends: as the leader it would refuse those of the whole cluster. With
 // fewer than three voters it does not, since nothing is written without it anyway.
-func (s *Server) makeRoom(ctx context.Context) error {
+func (s *Server) handOverWhenFull(ctx context.Context) error {
 	tick := time.NewTicker(roomPeriod)
 	defer tick.Stop()
 	var last time.Time
