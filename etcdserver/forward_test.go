@@ -161,11 +161,11 @@ func TestForwardedWritesAreChecked(t *testing.T) {
 	})
 }
 
-// The disk of a follower counts for its clients, that of the leader for all, until
-// it has handed leadership over. The members' own writes go on.
+// The disk of a follower counts for its clients, that of the leader for all. The
+// members' own writes go on.
 func TestSpaceOfTheLeader(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := newGroup(t, 3)
+		g := newGroup(t, 2) // of more, another one would lead soon
 		defer g.endAll()
 		g.tune(func(c *Config) { c.MinFreeBytes = 1 << 20 })
 		g.startAll()
@@ -187,14 +187,6 @@ func TestSpaceOfTheLeader(t *testing.T) {
 		if _, err := g.members[f].doInternal(t.Context(), op); err != nil {
 			t.Errorf("a follower's own write = %v", err)
 		}
-		time.Sleep(2 * roomPeriod)
-		if now := g.leader(); now == l {
-			t.Error("a leader without room still leads")
-		}
-		g.members[f].set("x", "v", 0)
-		if got := cause(g.members[l].try(t.Context(), "x", "v")); !strings.Contains(got, g.beds[l].dir) {
-			t.Errorf("a write at a member without room = %s, want a refusal", got)
-		}
 		g.beds[l].free.Store(1 << 40)
 		g.beds[f].free.Store(1<<20 - 1)
 		time.Sleep(2 * roomPeriod) // it may lead by now, and hands over again
@@ -203,6 +195,35 @@ func TestSpaceOfTheLeader(t *testing.T) {
 		}
 		g.members[l].set("x", "v", 0)
 		g.settle()
+	})
+}
+
+// A leader of three without room has another one lead, which takes writes.
+func TestLeaderWithoutRoomHandsOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGroup(t, 3)
+		defer g.endAll()
+		g.tune(func(c *Config) { c.MinFreeBytes = 1 << 20 })
+		g.startAll()
+		l, f := g.leader(), g.follower()
+		g.beds[l].free.Store(1<<20 - 1)
+		time.Sleep(2 * roomPeriod)
+		if now := g.leader(); now == l {
+			t.Error("a leader without room still leads")
+		}
+		g.members[f].set("x", "v", 0)
+		if got := cause(g.members[l].try(t.Context(), "x", "v")); !strings.Contains(got, g.beds[l].dir) {
+			t.Errorf("a write at a member without room = %s, want a refusal", got)
+		}
+		for _, b := range g.beds {
+			b.free.Store(1<<20 - 1)
+		}
+		time.Sleep(10 * time.Second)
+		term := g.members[l].Status().Term
+		time.Sleep(5 * roomRest)
+		if n := g.members[l].Status().Term - term; n < 5 || n > 15 {
+			t.Errorf("leadership moved %d times in five minutes when nobody had room, want once a minute and member at most", n)
+		}
 	})
 }
 
