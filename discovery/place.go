@@ -42,6 +42,9 @@ type place struct {
 	token string // the URL as given
 	log   *slog.Logger
 
+	registering func() error // nil for nothing
+	registered  bool
+
 	retry    backoff
 	told     map[membership.ID]bool // members that are in the log
 	progress progress
@@ -60,16 +63,28 @@ func (p *place) join(ctx context.Context, self membership.Member, value string) 
 	switch {
 	case err != nil:
 		return nil, err
+	case here.has(self.ID) && p.registered && here.value(self.ID) == value:
+		return p.await(ctx, self)
 	case here.has(self.ID):
 		return nil, ErrDuplicateID
 	case len(here.arrived) == here.size:
 		return nil, ErrFull
+	}
+	if p.registering != nil {
+		if err := p.registering(); err != nil {
+			return nil, err
+		}
 	}
 	created, err := p.register(ctx, self.ID, value)
 	if err != nil {
 		return nil, err
 	}
 	p.see(ctx, self.ID, created)
+	return p.await(ctx, self)
+}
+
+// await waits for the others of a member that has registered.
+func (p *place) await(ctx context.Context, self membership.Member) (membership.Peers, error) {
 	peers, err := p.gather(ctx, &self)
 	if err != nil {
 		return nil, err
@@ -175,6 +190,16 @@ type gathering struct {
 // has tells whether the member is one of those that count.
 func (g *gathering) has(id membership.ID) bool {
 	return slices.ContainsFunc(g.arrived, func(a arrival) bool { return a.id == id })
+}
+
+// value is what the member has registered; "" for nothing.
+func (g *gathering) value(id membership.ID) string {
+	for _, a := range g.arrived {
+		if a.id == id {
+			return a.value
+		}
+	}
+	return ""
 }
 
 // look reads size and list, and waits as long as nobody answers.

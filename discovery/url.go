@@ -22,6 +22,14 @@ type URLConfig struct {
 	TLS       *tls.Config       // for https; the authorities of the system, no certificate
 	Transport http.RoundTripper // carries the requests in place of one made of Proxy and TLS
 	Logger    *slog.Logger      // discard
+
+	// Registering is called by Join right before the member registers: up to then it
+	// had not. Its error is that of Join; nothing.
+	Registering func() error
+	// Registered says that this member has registered before and did nothing but
+	// wait since. Of any other member whose ID has arrived already, Join believes
+	// that it has lost its data.
+	Registered bool
 }
 
 // Errors of Join and Members a caller can act on. Their texts are those of etcd 2.3.
@@ -118,6 +126,7 @@ func meet(cfg URLConfig) (*place, error) {
 	}
 	return &place{
 		keys: c.KeysBelow(""), path: path, base: u.Redacted(), token: cfg.URL, log: log,
+		registering: cfg.Registering, registered: cfg.Registered,
 		told: make(map[membership.ID]bool),
 	}, nil
 }

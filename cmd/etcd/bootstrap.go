@@ -43,7 +43,7 @@ func bootstrap(ctx context.Context, c *Config, log *slog.Logger) error {
 	}
 	peers, err := initialCluster(ctx, c, log)
 	if err != nil {
-		return fmt.Errorf("error setting up initial cluster: %w", err)
+		return err
 	}
 	if err := checkFounding(ctx, c, peers, log); err != nil {
 		return err
@@ -62,10 +62,17 @@ func restart(c *Config, log *slog.Logger) {
 
 // initialCluster is the initial cluster as the DNS or the flag has it.
 func initialCluster(ctx context.Context, c *Config, log *slog.Logger) (membership.Peers, error) {
-	if c.DiscoverySRV == "" {
-		return membership.ParsePeers(c.InitialCluster)
+	var peers membership.Peers
+	var err error
+	if c.DiscoverySRV != "" {
+		peers, err = discovery.SRV(ctx, c.srv(log), c.advertised())
+	} else {
+		peers, err = membership.ParsePeers(c.InitialCluster)
 	}
-	return discovery.SRV(ctx, c.srv(log), c.advertised())
+	if err != nil {
+		return nil, fmt.Errorf("error setting up initial cluster: %w", err)
+	}
+	return peers, nil
 }
 
 // advertised is this member as it presents itself to others.

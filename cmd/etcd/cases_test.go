@@ -83,27 +83,30 @@ type request struct {
 // private tells whether the case cannot share the network with anything.
 func (c *recorded) private() bool { return c.DNS != nil || len(c.Addrs) > 0 || c.Namespace }
 
-// loadCases reads the recorded cases by name.
+// loadCases reads the recorded cases and ours, which have the same form, by name.
 func loadCases(t *testing.T) map[string]json.RawMessage {
 	t.Helper()
-	text, err := os.ReadFile("testdata/cli-cases.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var all []json.RawMessage
-	if err := json.Unmarshal(text, &all); err != nil {
-		t.Fatal(err)
-	}
-	cases := make(map[string]json.RawMessage, len(all))
-	for _, raw := range all {
-		var c struct{ Name string }
-		if err := json.Unmarshal(raw, &c); err != nil {
+	cases, n := make(map[string]json.RawMessage), 0
+	for _, file := range []string{"testdata/cli-cases.json", "testdata/our-cases.json"} {
+		text, err := os.ReadFile(file)
+		if err != nil {
 			t.Fatal(err)
 		}
-		cases[c.Name] = raw
+		var all []json.RawMessage
+		if err := json.Unmarshal(text, &all); err != nil {
+			t.Fatal(err)
+		}
+		for _, raw := range all {
+			var c struct{ Name string }
+			if err := json.Unmarshal(raw, &c); err != nil {
+				t.Fatal(err)
+			}
+			cases[c.Name] = raw
+		}
+		n += len(all)
 	}
-	if len(cases) != len(all) {
-		t.Fatalf("%d cases have %d names", len(all), len(cases))
+	if len(cases) != n {
+		t.Fatalf("%d cases have %d names", n, len(cases))
 	}
 	return cases
 }

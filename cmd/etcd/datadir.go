@@ -34,7 +34,7 @@ func lookInto(dir string, log *slog.Logger) (role, error) {
 			member = true
 		case "proxy":
 			proxy = true
-		case fixtures:
+		case fixtures, waitingFile:
 		default:
 			log.Warn(fmt.Sprintf("found invalid file/dir %s under data dir %s (Ignore this if you are upgrading etcd)", e.Name(), dir))
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -51,7 +52,7 @@ func (v *invocation) showSRV(c *Config) error {
 		err = checkFounding(ctx, c, peers, log)
 	}
 	if absent {
-		urls, failed := discovery.SRVMembers(ctx, c.srv(log))
+		urls, failed := discovery.SRVMembers(ctx, c.srv(slog.New(slog.DiscardHandler)))
 		if failed != nil {
 			return failed
 		}

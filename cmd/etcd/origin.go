@@ -43,7 +43,13 @@ func asker(c *Config, certs *tlsconf.Source, log *slog.Logger) *discovery.Client
 // meet waits for the other founders. That the member was not among them before, with
 // data that are lost now, the meeting place knows.
 func meet(ctx context.Context, c *Config, log *slog.Logger) (*origin, error) {
-	peers, err := discovery.Join(ctx, c.discoveryURL(log), c.advertised())
+	at := c.discoveryURL(log)
+	var err error
+	if at.Registered, err = c.waiting().Begun(); err != nil {
+		return nil, err
+	}
+	at.Registering = c.waiting().Begin
+	peers, err := discovery.Join(ctx, at, c.advertised())
 	if err != nil {
 		return nil, err
 	}

@@ -20,6 +20,11 @@ import (
 // serve is one member, or one proxy, from its open data directory to its last
 // answer: the only place where all packages meet.
 func serve(ctx context.Context, cfg Config, log *slog.Logger) error {
+	if cfg.Meets {
+		if err := rehearse(ctx, cfg); err != nil {
+			return err
+		}
+	}
 	l, err := newListeners(&cfg, log)
 	if err != nil {
 		return err
@@ -33,6 +38,9 @@ func serve(ctx context.Context, cfg Config, log *slog.Logger) error {
 		return nil // asked to stop while it waited for others
 	case errors.Is(err, discovery.ErrFull) && cfg.Fallback == fallbackProxy:
 		notice(log.With(pkgKey, "etcdmain"), "discovery cluster full, falling back to proxy")
+		if err := cfg.waiting().End(); err != nil {
+			return err
+		}
 		return serveProxy(ctx, &cfg, l, log)
 	case err != nil:
 		return err
@@ -50,6 +58,9 @@ func serveMember(ctx context.Context, cfg *Config, from *origin, l *listeners, l
 	logConfig(cfg, log)
 	m := &running{cfg: cfg, metrics: v2.NewMetrics(), listeners: l, log: log}
 	if err := m.open(from); err != nil {
+		return err
+	}
+	if err := cfg.waiting().End(); err != nil { // from here on it has data to lose
 		return err
 	}
 	return m.run(ctx)

@@ -62,19 +62,15 @@ func proxyPeers(ctx context.Context, c *Config, kept *proxy.Peers, log *slog.Log
 		peers, err := discovery.Members(ctx, c.discoveryURL(log))
 		return urlsOf(peers), err
 	}
-	var urls []string
-	var err error
 	if c.DiscoverySRV != "" {
-		urls, err = discovery.SRVMembers(ctx, c.srv(log))
-	} else {
-		var peers membership.Peers
-		peers, err = membership.ParsePeers(c.InitialCluster)
-		urls = urlsOf(peers)
+		urls, err := discovery.SRVMembers(ctx, c.srv(log))
+		if err != nil {
+			err = fmt.Errorf("error setting up initial cluster: %w", err)
+		}
+		return urls, err
 	}
-	if err != nil {
-		err = fmt.Errorf("error setting up initial cluster: %w", err)
-	}
-	return urls, err
+	peers, err := initialCluster(ctx, c, log)
+	return urlsOf(peers), err
 }
 
 // urlsOf returns the peer URLs of all members, sorted.
