@@ -162,9 +162,11 @@ func (n *Node) Progress(ctx context.Context) (map[uint64]Progress, error) {
 }
 
 // Age is an upper bound of how old the applied state may be: the time since the
-// last moment at which a leader was heard, or as the leader a quorum, and
-// everything then known to be committed is applied here by now. It is not known
-// before the first such moment. It costs no more than reading a clock.
+// last moment after which a leader, or as the leader a quorum, has said something
+// that was heard here, and everything then known to be committed is applied here by
+// now. What was said long before it was heard does not count as news. It is not known
+// before the first such moment, and a heartbeat or two when all is well. It costs no
+// more than reading a clock.
 func (n *Node) Age() (age time.Duration, known bool) {
 	if n.role.Load().readable {
 		return 0, true

@@ -1,6 +1,8 @@
 package raftnode
 
 import (
+	"crypto/rand"
+	"encoding/binary"
 	"slices"
 	"time"
 
@@ -10,6 +12,11 @@ import (
 // hearing is what a loop knows of when it heard from whom. It stands beside the
 // Core, which has no clock.
 type hearing struct {
+	// base stands for begin in marks. It is random: a mark of an earlier run of this
+	// member is none of this one.
+	base  uint64
+	begin time.Time
+
 	members map[uint64]*contact
 	leader  news // from the leader of the newest term that was heard
 	acked   bool // an acknowledgement has come since the last settle
@@ -28,15 +35,16 @@ type hearing struct {
 // contact is one other member.
 type contact struct {
 	heard   time.Time // its last message
-	acked   time.Time // the last message that took this member for the leader
-	ackTerm uint64    // of that message
+	mark    uint64    // the newest it has told; 0 for none
+	acked   time.Time // when this member said that it leads and then heard it confirmed
+	ackTerm uint64    // of the confirmation
 }
 
 // news is what one leader has said.
 type news struct {
 	from, term uint64
 	at         time.Time // its last message
-	told       time.Time // its last message that told its commit index
+	told       time.Time // it has told its commit index after this moment
 	commit     uint64    // the highest told, even when this member lacks the entries
 }
 
@@ -50,7 +58,39 @@ type sighting struct {
 const maxSightings = 16
 
 func newHearing(tick time.Duration) hearing {
-	return hearing{members: make(map[uint64]*contact), grain: tick / 10}
+	var b [8]byte
+	rand.Read(b[:]) // never fails: crypto/rand crashes the process instead
+	return hearing{
+		base: binary.LittleEndian.Uint64(b[:])>>1 + 1, begin: time.Now(),
+		members: make(map[uint64]*contact), grain: tick / 10,
+	}
+}
+
+// What is heard may have been said long ago: it waited in the network, or this
+// process did not run. So heartbeats and the answers to them carry a mark, the time
+// at which they were sent, and the newest one that came from the receiver. Who gets
+// its own mark back knows that what comes with it was said after that time. Raft
+// uses neither field in these messages.
+func (h *hearing) date(ms []*raftpb.Message, now time.Time) {
+	for _, m := range ms {
+		if m.GetType() != raftpb.MsgHeartbeat && m.GetType() != raftpb.MsgHeartbeatResp {
+			continue
+		}
+		m.LogTerm = new(h.base + uint64(now.Sub(h.begin)))
+		if c := h.members[m.GetTo()]; c != nil {
+			m.RejectHint = new(c.mark)
+		}
+	}
+}
+
+// said is the moment after which a heartbeat or an answer was sent, as its mark
+// tells; zero when that is not known.
+func (h *hearing) said(m *raftpb.Message, now time.Time) time.Time {
+	at := m.GetRejectHint() - h.base
+	if m.GetRejectHint() < h.base || at > uint64(now.Sub(h.begin)) {
+		return time.Time{}
+	}
+	return h.begin.Add(time.Duration(at))
 }
 
 // note takes in a message that raft has accepted.
@@ -62,21 +102,31 @@ func (h *hearing) note(m *raftpb.Message, now time.Time) {
 	}
 	c.heard = now
 	switch m.GetType() {
-	case raftpb.MsgAppResp, raftpb.MsgHeartbeatResp:
-		c.acked, c.ackTerm = now, m.GetTerm()
-		h.acked = true
-	case raftpb.MsgApp:
-		h.noteLeader(m, now, m.GetCommit())
+	case raftpb.MsgHeartbeatResp:
+		c.mark = m.GetLogTerm()
+		h.noteAnswer(c, m.GetTerm(), h.said(m, now))
 	case raftpb.MsgHeartbeat:
-		h.noteLeader(m, now, trueCommit(m))
-	case raftpb.MsgSnap:
-		h.noteLeader(m, now, 0) // what is committed beyond it remains to be told
+		c.mark = m.GetLogTerm()
+		h.noteLeader(m, now, h.said(m, now))
+	case raftpb.MsgApp, raftpb.MsgSnap: // what is committed beyond it remains to be told
+		h.noteLeader(m, now, time.Time{})
 	case raftpb.MsgTimeoutNow:
 		h.handedOver = m.GetTerm() + 1
 	}
 }
 
-func (h *hearing) noteLeader(m *raftpb.Message, now time.Time, commit uint64) {
+func (h *hearing) noteAnswer(c *contact, term uint64, said time.Time) {
+	if said.IsZero() {
+		return
+	}
+	if c.ackTerm != term {
+		c.acked, c.ackTerm = said, term
+	}
+	c.acked = later(c.acked, said)
+	h.acked = true
+}
+
+func (h *hearing) noteLeader(m *raftpb.Message, now, said time.Time) {
 	l := &h.leader
 	switch {
 	case m.GetTerm() < l.term:
@@ -85,8 +135,8 @@ func (h *hearing) noteLeader(m *raftpb.Message, now time.Time, commit uint64) {
 		*l = news{from: m.GetFrom(), term: m.GetTerm()}
 	}
 	l.at = now
-	if commit > 0 {
-		l.told, l.commit = now, max(l.commit, commit)
+	if commit := trueCommit(m); commit > 0 && !said.IsZero() {
+		l.told, l.commit = later(l.told, said), max(l.commit, commit)
 	}
 }
 
@@ -138,7 +188,7 @@ func later(a, b time.Time) time.Time {
 // for complete. Raft does not use Index in a heartbeat.
 func tellCommit(m *raftpb.Message, commit uint64) { m.Index = new(commit) }
 
-// trueCommit is what tellCommit has put there; 0 for nothing.
+// trueCommit is what tellCommit has put into a heartbeat; 0 for nothing.
 func trueCommit(m *raftpb.Message) uint64 { return m.GetIndex() }
 
 // quorum is the last moment at which a quorum took this member for the leader of

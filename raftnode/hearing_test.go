@@ -106,7 +106,7 @@ func TestAge(t *testing.T) {
 				t.Errorf("%s: Age() of member %d = %v, %v, want %v to %v", when, r.cfg.ID, age, known, min, max)
 			}
 		}
-		const tick = 100 * time.Millisecond
+		const tick = 2 * 100 * time.Millisecond // there and back, with one heartbeat each
 		for range 20 {
 			time.Sleep(37 * time.Millisecond)
 			for _, r := range all {
@@ -141,6 +141,56 @@ func TestAge(t *testing.T) {
 	})
 }
 
+// What comes late, as after a time in which the process was stopped, does not make a
+// member believe that it is up to date.
+func TestAgeByOldNews(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newNetwork()
+		all := w.startThree(t)
+		first := leader(t, all)
+		for _, stopped := range []*running{all[first.cfg.ID%3], first} {
+			time.Sleep(time.Second)
+			w.hoard(stopped.cfg.ID)
+			time.Sleep(500 * time.Millisecond) // what has come until the connection was given up
+			w.setCut(stopped.cfg.ID, true)
+			time.Sleep(time.Minute)
+			w.release()
+			synctest.Wait()
+			if age, known := stopped.Age(); !known || age < time.Minute {
+				t.Errorf("Age() of member %d by news of a minute ago = %v, %v", stopped.cfg.ID, age, known)
+			}
+			w.setCut(stopped.cfg.ID, false)
+			time.Sleep(3 * time.Second)
+			if age, known := stopped.Age(); !known || age > time.Second {
+				t.Errorf("Age() of member %d when it is back = %v, %v", stopped.cfg.ID, age, known)
+			}
+		}
+		stopAll(t, all...)
+	})
+}
+
+func TestMarksOfOtherRuns(t *testing.T) {
+	h := newHearing(100 * time.Millisecond)
+	now := h.begin.Add(time.Minute)
+	for _, test := range []struct {
+		mark uint64
+		want time.Time
+	}{
+		{h.base, h.begin},
+		{h.base + uint64(time.Second), h.begin.Add(time.Second)},
+		{h.base + uint64(time.Minute), now},
+		{h.base + uint64(time.Minute) + 1, time.Time{}}, // the future
+		{h.base - 1, time.Time{}},
+		{0, time.Time{}},
+		{1<<64 - 1, time.Time{}},
+	} {
+		m := &raftpb.Message{Type: raftpb.MsgHeartbeat.Enum(), RejectHint: new(test.mark)}
+		if got := h.said(m, now); !got.Equal(test.want) {
+			t.Errorf("said() by mark %d = %v, want %v", test.mark-h.base, got, test.want)
+		}
+	}
+}
+
 func TestAgeOfTheOnlyVoter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newNetwork().start(t, Config{ID: 1}, State{Conf: voters(1)}, &slowLog{})
@@ -162,7 +212,7 @@ func TestHeartbeatDoesNotMakeALaggingMemberComplete(t *testing.T) {
 	g.settle()
 	behind.down = false
 	h := newHearing(100 * time.Millisecond)
-	now := time.Now()
+	now := h.begin
 	leader.Tick()
 	w, _ := leader.Work()
 	for _, m := range w.Send {
@@ -170,6 +220,7 @@ func TestHeartbeatDoesNotMakeALaggingMemberComplete(t *testing.T) {
 			if err := behind.Step(m); err != nil {
 				t.Fatal(err)
 			}
+			m.RejectHint = new(h.base) // what it has heard from here
 			h.note(m, now)
 		}
 	}

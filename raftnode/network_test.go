@@ -54,6 +54,9 @@ type network struct {
 	sent  map[raftpb.MessageType]int
 	held  []*raftpb.Message // snapshots, when hold is set
 	hold  bool
+
+	hoarder uint64 // what is sent to it waits for release; 0 for none
+	hoarded []*raftpb.Message
 }
 
 // link is one member's side of the network.
@@ -71,6 +74,10 @@ func (l link) Send(ms []*raftpb.Message) {
 		if to == nil || l.cut[l.from] || l.cut[m.GetTo()] {
 			continue
 		}
+		if l.hoarder == m.GetTo() {
+			l.hoarded = append(l.hoarded, m)
+			continue
+		}
 		if l.hold && m.GetType() == raftpb.MsgSnap {
 			l.held = append(l.held, m)
 			continue
@@ -83,6 +90,24 @@ func (w *network) setCut(id uint64, cut bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.cut[id] = cut
+}
+
+// hoard keeps what is sent to a member until release.
+func (w *network) hoard(id uint64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.hoarder = id
+}
+
+// release delivers what was hoarded.
+func (w *network) release() {
+	w.mu.Lock()
+	to, ms := w.nodes[w.hoarder], w.hoarded
+	w.hoarder, w.hoarded = 0, nil
+	w.mu.Unlock()
+	for _, m := range ms {
+		to.Step(context.Background(), m)
+	}
 }
 
 // heldSnapshot waits for a snapshot that was held back.

@@ -260,6 +260,7 @@ func (l *loop) work() error {
 			}
 			return nil
 		}
+		l.hearing.date(w.Send, time.Now())
 		l.outbox.add(w.Send)
 		for _, r := range w.Reads {
 			l.answer(r)
