@@ -46,7 +46,9 @@ func runProxy(t *testing.T, members ...*member) (*Proxy, *httptest.Server) {
 		urls = append(urls, m.url)
 	}
 	s.Set(nil, urls...)
-	p := New(Config{Members: s})
+	// These tests are about many clients, on machines that may be busy: a member that
+	// is slow to answer must not count as one that has gone.
+	p := New(Config{Members: s, DialTimeout: time.Minute, WriteTimeout: time.Minute})
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- p.Run(ctx) }()

@@ -189,8 +189,8 @@ func TestPollIsCutWhenItCannotGoOn(t *testing.T) {
 func TestJoinWindow(t *testing.T) {
 	withWatched(t, func(t *testing.T, b *bench, a, c *watched) {
 		first := b.Poll(xPoll)
-		time.Sleep(joinWindow)
-		b.order("a", "c") // the members have been listed again
+		time.Sleep(joinWindow + time.Second) // the members are listed again just before
+		b.order("a", "c")
 		second := b.Poll(xPoll)
 		if polls := a.Polls(); len(polls) != 2 {
 			t.Errorf("the member got %q, want two polls", polls)
