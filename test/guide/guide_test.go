@@ -21,6 +21,9 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	if zone := os.Getenv(zoneEnv); zone != "" {
+		os.Exit(serveNames(zone))
+	}
 	if os.Getenv(insideEnv) != "" {
 		os.Exit(m.Run()) // the one outside has built the server
 	}

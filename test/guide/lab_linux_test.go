@@ -64,13 +64,14 @@ func inNetwork(attr *syscall.SysProcAttr, argv ...string) *exec.Cmd {
 // with the first command that runs on it.
 type lab struct {
 	shell
-	hosts map[string]int // process that holds the namespace, by address
+	hosts  map[string]int // process that holds the namespace, by address
+	resolv string         // the hosts' resolv.conf; "" for the system's
 }
 
 func newLab(t *testing.T) stage {
 	must(t, "ip", "link", "add", "br0", "type", "bridge")
 	must(t, "ip", "link", "set", "br0", "up")
-	return &lab{newShell(t), map[string]int{}}
+	return &lab{shell: newShell(t), hosts: map[string]int{}}
 }
 
 func (l *lab) printed() bool { return true }
@@ -91,28 +92,19 @@ func (l *lab) enter(t *testing.T, host string) []string {
 	if l.hosts[host] == 0 {
 		l.hosts[host] = l.addHost(t, host)
 	}
-	return []string{"nsenter", "-t", fmt.Sprint(l.hosts[host]), "-n"}
+	return []string{"nsenter", "-t", fmt.Sprint(l.hosts[host]), "-n", "-m", "--wd=" + l.dir}
 }
 
 // addHost makes a host with this address and the ways to all others of its network.
 func (l *lab) addHost(t *testing.T, host string) int {
 	t.Helper()
-	holder := exec.Command("unshare", "-n", "sh", "-c", "echo ready; exec sleep 600")
+	prepare := "true"
+	if l.resolv != "" {
+		prepare = "mount --make-rprivate / && mount --bind " + l.resolv + " $(readlink -f /etc/resolv.conf)"
+	}
+	holder := exec.Command("unshare", "-n", "-m", "sh", "-c", prepare+" && echo ready && exec sleep 600")
 	holder.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	out, err := holder.StdoutPipe()
-	if err == nil {
-		err = holder.Start()
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = holder.Process.Kill()
-		_ = holder.Wait()
-	})
-	if _, err := bufio.NewReader(out).ReadString('\n'); err != nil {
-		t.Fatal(err)
-	}
+	awaitReady(t, holder)
 	pid := fmt.Sprint(holder.Process.Pid)
 	last := netip.MustParseAddr(host).As4()[3]
 	port := fmt.Sprintf("veth%d", last)
@@ -124,6 +116,26 @@ func (l *lab) addHost(t *testing.T, host string) int {
 		must(t, append([]string{"nsenter", "-t", pid, "-n", "ip"}, args...)...)
 	}
 	return holder.Process.Pid
+}
+
+// awaitReady starts a process that lives as long as the test, and waits until it
+// says that it is ready.
+func awaitReady(t *testing.T, cmd *exec.Cmd) {
+	t.Helper()
+	out, err := cmd.StdoutPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+	if line, err := bufio.NewReader(out).ReadString('\n'); err != nil || line != "ready\n" {
+		t.Fatalf("%s: %q, %v", strings.Join(cmd.Args, " "), line, err)
+	}
 }
 
 func must(t *testing.T, argv ...string) {

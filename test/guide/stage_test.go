@@ -121,6 +121,17 @@ func (p *process) kill() {
 	<-p.done
 }
 
+// exit waits for the end of the process and returns its exit status.
+func (p *process) exit(t *testing.T) int {
+	t.Helper()
+	select {
+	case <-p.done:
+	case <-time.After(patience):
+		t.Fatal("the server did not end")
+	}
+	return p.cmd.ProcessState.ExitCode()
+}
+
 // await waits until the process has printed a text.
 func (p *process) await(t *testing.T, text string) {
 	t.Helper()
