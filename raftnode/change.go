@@ -16,6 +16,9 @@ func (c *Core) ProposeConfChange(cc raftpb.ConfChangeI) error {
 	if c.role != raft.StateLeader {
 		return ErrNotLeader
 	}
+	if c.lastChange > c.applied {
+		return ErrChangePending // raft would put an empty entry into the log, for each attempt
+	}
 	kind, data, err := raftpb.MarshalConfChange(cc)
 	if err != nil {
 		return fmt.Errorf("raftnode: encode configuration change: %w", err)

@@ -33,6 +33,7 @@ type Core struct {
 	reads              rounds
 	responses          []*raftpb.Message // for other members, due with the next Work
 	last               uint64            // index of the last entry that Work gave to be saved
+	lastChange         uint64            // index of the last of them that changes the configuration
 	taken              uint64            // index of the newest snapshot that Work gave out
 	installing         bool              // that snapshot is not Saved yet
 	changed            bool              // conf is newer than the last Applied
@@ -306,6 +307,14 @@ func (c *Core) appendWork(m *raftpb.Message) *Append {
 	}
 	if n := len(a.Entries); n > 0 {
 		c.last = a.Entries[n-1].GetIndex()
+		if a.Entries[0].GetIndex() <= c.lastChange {
+			c.lastChange = 0 // it is replaced
+		}
+	}
+	for _, e := range a.Entries {
+		if e.GetType() != raftpb.EntryNormal {
+			c.lastChange = e.GetIndex()
+		}
 	}
 	if a.Snapshot != nil {
 		c.taken, c.installing = a.Snapshot.GetMetadata().GetIndex(), true

@@ -160,6 +160,35 @@ func TestProposalIsRefused(t *testing.T) {
 	}
 }
 
+// Whoever tries a change again and again while one is pending leaves nothing in the log.
+func TestPendingChangeCostsNoEntries(t *testing.T) {
+	g := newGroup(t, Config{}, 1, 2, 3)
+	leader := g.elect(1)
+	g.settle()
+	add := func(id uint64) error {
+		return leader.ProposeConfChange(&raftpb.ConfChange{Type: raftpb.ConfChangeAddLearnerNode.Enum(), NodeId: new(id)})
+	}
+	if err := add(4); err != nil {
+		t.Fatal(err)
+	}
+	if w, _ := leader.Work(); w.Append == nil || len(w.Append.Entries) != 1 {
+		t.Fatalf("a change gives the work %+v, want one entry", w)
+	}
+	for range 10 {
+		if err := add(5); err != ErrChangePending {
+			t.Errorf("change while another is pending = %v, want ErrChangePending", err)
+		}
+	}
+	if w, _ := leader.Work(); w.Append != nil {
+		t.Errorf("refused changes left %d entries", len(w.Append.Entries))
+	}
+	// Another leader has replaced the change by an entry of its own.
+	leader.appendWork(&raftpb.Message{Entries: []*raftpb.Entry{{Index: new(leader.lastChange), Term: new(leader.term)}}})
+	if leader.lastChange != 0 {
+		t.Error("a change that is gone is still waited for")
+	}
+}
+
 func TestStepRefusesWhatNoPeerSends(t *testing.T) {
 	g := newGroup(t, Config{}, 1, 2, 3)
 	leader := g.elect(1)
