@@ -180,3 +180,23 @@ func TestLastVoterStays(t *testing.T) {
 		g.members[0].set("foo", "bar", 0)
 	})
 }
+
+// A member that was made a cluster of its own by mistake does not end those that go
+// on as a quorum without it.
+func TestForcedMemberDoesNotExpelTheOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGroup(t, 3)
+		defer g.endAll()
+		g.startAll()
+		gone := g.follower()
+		g.end(gone)
+		g.members[g.leader()].set("x", "1", 0)
+		g.force(gone).await()
+		time.Sleep(10 * time.Second)
+		l := g.leader((gone+1)%3, (gone+2)%3)
+		g.members[l].set("x", "2", 0)
+		if got := g.members[gone].value("x"); got == "2" {
+			t.Error("the forced member still belongs to the others")
+		}
+	})
+}

@@ -81,6 +81,8 @@ type Server struct {
 	awaited   atomic.Bool   // a received checkpoint waits to be installed
 	changing  chan struct{} // capacity 1: held by the change of members that this leader carries out
 
+	contested atomic.Bool // this member, with a leader, was said to be removed
+
 	newRole   bell          // this member has begun to lead, or ceased
 	newConf   bell          // there are other voters or learners
 	decided   chan struct{} // closed by the applier once the cluster version is decided
