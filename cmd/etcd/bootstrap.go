@@ -24,7 +24,7 @@ func bootstrap(ctx context.Context, c *Config, log *slog.Logger) error {
 	}
 	if was == roleProxy || was == roleOpen && c.Proxy != proxyOff {
 		c.Proxies = true
-		return nil
+		return checkProxy(c, log)
 	}
 	running, err := wal.Exists(wal.Config{Dir: c.LogDir()})
 	if err != nil {
@@ -49,6 +49,19 @@ func bootstrap(ctx context.Context, c *Config, log *slog.Logger) error {
 		return err
 	}
 	c.Founding = peers
+	return nil
+}
+
+// checkProxy refuses a proxy that is asked for what only a member can do.
+func checkProxy(c *Config, log *slog.Logger) error {
+	switch {
+	case c.DiscoveryServiceOnly:
+		return fmt.Errorf("cannot serve discovery as a proxy: use a data directory other than %s, and no --proxy", c.DataDir)
+	case c.DiscoveryService:
+		log.Warn("a proxy passes --enable-discovery-service over: its members are the discovery service if they have that flag")
+	case c.EnablePprof:
+		log.Warn("a proxy passes --enable-pprof over: /debug/pprof/ is that of its members")
+	}
 	return nil
 }
 

@@ -24,6 +24,7 @@ func writeHelp(w io.Writer, help []section) {
 Every flag can be given as an environment variable: --data-dir is ETCD_DATA_DIR.
 A flag counts before its variable, and that before the configuration file.
 'etcd config print' prints every setting and where it comes from.
+'etcd discovery show' prints the cluster that SRV records describe.
 'etcd discovery serve' runs a discovery service on its own.
 'etcd completion SHELL' prints a completion script for bash, zsh, fish or powershell.
 `)
