@@ -46,7 +46,7 @@ func (o *options) check() error {
 	if listens && !o.set("advertise-client-urls") && !o.set("addr") && !mayBeProxy {
 		return errAdvertise
 	}
-	if c.ProxyRefresh == 0 {
+	if c.Proxy != proxyOff && c.ProxyRefresh == 0 {
 		return errors.New("-proxy-refresh-interval[0ms] should be at least 1ms")
 	}
 	if err := checkTLS(c); err != nil {

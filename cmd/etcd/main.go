@@ -9,7 +9,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -92,11 +91,11 @@ func (v *invocation) start(o *options) error {
 		runtime.GOMAXPROCS(0), runtime.NumCPU()))
 	ctx, signals := watchSignals(context.Background(), v.log)
 	err := bootstrap(ctx, o.cfg, main)
-	if err == nil {
+	switch {
+	case ctx.Err() != nil:
+		err = nil // asked to stop while it looked for others
+	case err == nil:
 		err = v.serve(ctx, *o.cfg, v.log)
-	}
-	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
-		err = nil // asked to stop while it waited for others
 	}
 	v.stopped = signals.release()
 	return err

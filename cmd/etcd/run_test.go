@@ -89,7 +89,7 @@ func TestRefusals(t *testing.T) {
 		{"discovery serve word", []string{"discovery", "serve", "word"}, []string{"X=1"}, 1, "'word' is not a valid flag"},
 		{"listens twice", []string{"discovery", "serve", "-listen", "http://h:1", "-listen-client-urls", "http://h:2", "-advertise-client-urls", "http://h:2"}, []string{"X=1"}, 1, "set only one of flags -listen and -listen-client-urls"},
 		{"no name server", []string{"--discovery-srv", "example.com", "--dns-server", ":53"}, nil, 1, `error verifying flags, -dns-server: discovery: ":53" is no DNS server`},
-		{"no time between two looks", []string{"--proxy-refresh-interval", "0"}, nil, 1, "-proxy-refresh-interval[0ms] should be at least 1ms"},
+		{"no time between two looks", []string{"--proxy=on", "--proxy-refresh-interval", "0"}, nil, 1, "-proxy-refresh-interval[0ms] should be at least 1ms"},
 		{"no name", []string{"--name="}, nil, 1, `C | etcdmain: couldn't find local name "" in the initial cluster configuration`},
 	}
 	for _, tt := range tests {
