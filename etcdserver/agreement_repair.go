@@ -107,7 +107,7 @@ func (s *Server) fetch(ctx context.Context, from membership.ID) (snap.Meta, erro
 	applied := s.progress.index.Load()
 	var got snap.Meta
 	err := s.peers.Fetch(ctx, from, applied, func(stream io.Reader) (err error) {
-		got, err = s.snap.Receive(stream, uint64(s.id))
+		got, err = s.snap.Receive(roomReader{stream, s.space}, uint64(s.id))
 		return err
 	})
 	switch {

@@ -75,7 +75,8 @@ type checkpointer struct {
 	after        uint64 // raft index: no checkpoint takes time from the replay of a restart
 	sinceEntries uint64 // applied since the last hand-over
 	sinceBytes   int64
-	restUntil    atomic.Int64 // no hand-over before, Unix nanoseconds of this member
+	began        time.Time    // of this run
+	restUntil    atomic.Int64 // no hand-over before, nanoseconds since began
 	overdue      atomic.Bool  // the last one was not written
 	busy         atomic.Bool
 	work         chan checkpointWork // capacity 1: one at a time, the applier never waits
@@ -98,6 +99,7 @@ type checkpointWork struct {
 
 func newCheckpointer(cfg Config) *checkpointer {
 	return &checkpointer{
+		began:   time.Now(),
 		entries: cfg.CheckpointEntries,
 		bytes:   cfg.CheckpointBytes,
 		work:    make(chan checkpointWork, 1),
@@ -152,7 +154,7 @@ func (cp *checkpointer) due(index uint64) bool {
 	if cp.sinceBytes >= cp.bytes && !cp.overdue.Load() {
 		return true
 	}
-	return (cp.sinceEntries >= cp.entries || cp.overdue.Load()) && time.Now().UnixNano() >= cp.restUntil.Load()
+	return (cp.sinceEntries >= cp.entries || cp.overdue.Load()) && int64(time.Since(cp.began)) >= cp.restUntil.Load()
 }
 
 // consider hands over the changes since the last time if a checkpoint is due.
@@ -215,7 +217,7 @@ func (s *Server) writeCheckpoint(w checkpointWork) error {
 	if err != nil {
 		rest = checkpointRetry
 	}
-	cp.restUntil.Store(time.Now().Add(rest).UnixNano())
+	cp.restUntil.Store(int64(time.Since(cp.began) + rest))
 	cp.overdue.Store(err != nil)
 	cp.busy.Store(false)
 	cp.durable.wake()

@@ -70,7 +70,7 @@ func (s *Server) ReceiveSnapshot(ctx context.Context, m *raftpb.Message, r io.Re
 	}
 	// Raft answers what it has no use for; the file is not needed for that.
 	if want := m.GetSnapshot().GetMetadata(); want.GetIndex() > s.progress.index.Load() {
-		got, err := s.snap.Receive(r, uint64(s.id))
+		got, err := s.snap.Receive(roomReader{r, s.space}, uint64(s.id))
 		if err != nil {
 			return err
 		}

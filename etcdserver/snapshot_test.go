@@ -207,6 +207,35 @@ func TestReceiveSnapshotRefuses(t *testing.T) {
 	})
 }
 
+// A member does not fill its disk with a checkpoint; it catches up once there is
+// room.
+func TestNoRoomForACheckpoint(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGroup(t, 3)
+		g.tune(func(c *Config) { c.CheckpointEntries, c.TailEntries, c.MinFreeBytes = 10, 10, 1<<20 })
+		for _, b := range g.beds {
+			b.free.Store(1 << 40)
+		}
+		g.startAll()
+		defer g.endAll()
+		l, f := g.leader(), g.follower()
+		g.isolate(f, true)
+		for i := range 60 {
+			g.members[l].set(fmt.Sprintf("k%d", i), "v", 0)
+			synctest.Wait()
+		}
+		g.beds[f].free.Store(0)
+		time.Sleep(2 * spacePoll)
+		g.isolate(f, false)
+		time.Sleep(time.Minute)
+		if at, want := g.members[f].progress.position(), g.members[l].progress.position(); at.RaftIndex >= want.RaftIndex {
+			t.Errorf("a member without room is at %v like its leader", at)
+		}
+		g.beds[f].free.Store(1 << 40)
+		g.settle()
+	})
+}
+
 // A checkpoint that is asked for is written at once, but not twice.
 func TestOpenSnapshotWritesOne(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

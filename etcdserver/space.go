@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"sync/atomic"
 	"time"
@@ -119,6 +120,20 @@ func (sp *space) dir() string {
 		return *tight
 	}
 	return sp.dirs[0]
+}
+
+// roomReader reads what is written to the disk, as long as there is room for it.
+type roomReader struct {
+	io.Reader
+	space *space
+}
+
+// Read fails as soon as writes are refused.
+func (r roomReader) Read(b []byte) (int, error) {
+	if r.space.low() {
+		return 0, fmt.Errorf("etcdserver: no room for a checkpoint: the disk of %s is nearly full", r.space.dir())
+	}
+	return r.Reader.Read(b)
 }
 
 // patientLog is a log that waits when its disk is full. The guard cannot prevent
