@@ -19,7 +19,7 @@ var ErrIncompatible = errors.New("incomptible with current running cluster")
 type Joined struct {
 	ClusterID membership.ID
 	Self      membership.ID
-	Others    []membership.Member // ascending by ID; names are those of the initial cluster
+	Remotes   []membership.Member // the other members, ascending by ID; names are those of the initial cluster
 }
 
 // Join asks the other members of the initial cluster for the cluster that runs,
@@ -43,7 +43,7 @@ func (c *Client) Join(ctx context.Context, name string, peers membership.Peers) 
 	for running := range c.answers(ctx, urls) {
 		j, err := c.place(ctx, name, peers, running)
 		if err == nil {
-			if !c.compatible(ctx, j.Others) {
+			if !c.compatible(ctx, j.Remotes) {
 				return nil, ErrIncompatible
 			}
 			return j, nil
@@ -96,7 +96,7 @@ func (c *Client) pair(ctx context.Context, name string, peers membership.Peers, 
 			continue
 		}
 		m.Name = listed
-		j.Others = append(j.Others, m)
+		j.Remotes = append(j.Remotes, m)
 	}
 	return j, nil
 }

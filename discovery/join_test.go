@@ -76,7 +76,7 @@ func TestJoin(t *testing.T) {
 				}
 				return
 			}
-			want := &Joined{ClusterID: 0xabc, Self: 2, Others: []membership.Member{{ID: 9, Name: "a", PeerURLs: []string{u}, ClientURLs: []string{"http://h:1"}}}}
+			want := &Joined{ClusterID: 0xabc, Self: 2, Remotes: []membership.Member{{ID: 9, Name: "a", PeerURLs: []string{u}, ClientURLs: []string{"http://h:1"}}}}
 			if err != nil || !reflect.DeepEqual(j, want) {
 				t.Errorf("Join = %+v, %v, want %+v\n%s", j, err, want, out)
 			}
@@ -131,7 +131,7 @@ func TestOneMemberIsDown(t *testing.T) {
 		t.Fatal(err)
 	}
 	c, out := newClient(Config{})
-	if j, err := c.Join(t.Context(), "b", peers); err != nil || j.Self != 2 || len(j.Others) != 2 {
+	if j, err := c.Join(t.Context(), "b", peers); err != nil || j.Self != 2 || len(j.Remotes) != 2 {
 		t.Fatalf("Join = %+v, %v\n%s", j, err, out)
 	}
 	for _, line := range []string{"failed to reach the peerURL(" + down + ") of member 3 (", "cannot get the version of member 3"} {

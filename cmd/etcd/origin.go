@@ -15,8 +15,8 @@ type origin struct {
 	Self      membership.ID
 	ClusterID membership.ID
 	Founders  []membership.Member // of a new cluster
-	Joins     bool                // the cluster runs already
-	Others    []membership.Member // of the cluster that runs
+	Join      bool                // the cluster runs already
+	Remotes   []membership.Member // with Join: the other members
 }
 
 // findOrigin makes the member a founder of the initial cluster, of those it meets at
@@ -89,5 +89,5 @@ func join(ctx context.Context, c *Config, client *discovery.Client) (*origin, er
 	if err != nil {
 		return nil, err
 	}
-	return &origin{Self: place.Self, ClusterID: place.ClusterID, Joins: true, Others: place.Others}, nil
+	return &origin{Self: place.Self, ClusterID: place.ClusterID, Join: true, Remotes: place.Remotes}, nil
 }

@@ -81,7 +81,7 @@ func TestOrigin(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got := fmt.Sprint(o.Self, o.ClusterID, names(o.Founders), o.Joins, names(o.Others))
+			got := fmt.Sprint(o.Self, o.ClusterID, names(o.Founders), o.Join, names(o.Remotes))
 			if got = strings.Join(strings.Fields(got), " "); got != tt.want {
 				t.Errorf("%s, want %s", got, tt.want)
 			}
