@@ -8,7 +8,6 @@ import (
 	"math"
 	"net"
 	"net/http"
-	"sync"
 	"time"
 
 	"etcd2/api/v2"
@@ -98,33 +97,26 @@ func (m *running) open(from *origin) error {
 // then clients are sent away, and when their requests are finished the member and
 // its way to the others stop.
 func (m *running) run(ctx context.Context) error {
-	inside, stopInside := context.WithCancel(context.WithoutCancel(ctx))
-	defer stopInside()
-	outside, stopOutside := context.WithCancel(context.WithoutCancel(ctx))
-	defer stopOutside()
-	return together(ctx,
-		func(context.Context) error {
-			return together(inside,
-				m.member.Run,
-				m.peers.Run,
-				func(ctx context.Context) error { return serveHTTP(ctx, m.peers.Handler(), m.listeners.Peers, 0, m.log) },
-				m.listeners.Run,
-			)
-		},
+	return stacked(ctx,
+		m.serveMembers,
+		m.serveClients,
 		func(over context.Context) error {
-			defer stopInside()
-			return together(over,
-				func(over context.Context) error {
-					defer stopOutside()
-					<-over.Done()
-					if ctx.Err() != nil { // not because something failed
-						m.handOver(ctx)
-					}
-					return nil
-				},
-				func(context.Context) error { return m.serveClients(outside) },
-			)
+			<-over.Done()
+			if ctx.Err() != nil { // not because something failed
+				m.handOver(ctx)
+			}
+			return nil
 		},
+	)
+}
+
+// serveMembers is the member itself and its way to the others.
+func (m *running) serveMembers(ctx context.Context) error {
+	return together(ctx,
+		m.member.Run,
+		m.peers.Run,
+		func(ctx context.Context) error { return serveHTTP(ctx, m.peers.Handler(), m.listeners.Peers, 0, m.log) },
+		m.listeners.Run,
 	)
 }
 
@@ -170,8 +162,8 @@ func memberConfig(cfg *Config, from *origin, metrics *v2.Metrics, log *slog.Logg
 		Self:              from.Self,
 		ClusterID:         from.ClusterID,
 		Founders:          from.Founders,
-		Join:              from.Joins,
-		Remotes:           from.Others,
+		Join:              from.Join,
+		Remotes:           from.Remotes,
 		ForceNewCluster:   cfg.ForceNewCluster,
 		StrictReconfig:    cfg.StrictReconfig,
 		AgreementInterval: cmp.Or(cfg.AgreementInterval, -1),
@@ -237,23 +229,4 @@ func serveHTTP(ctx context.Context, h http.Handler, on []net.Listener, grace tim
 
 func newHTTPServer(h http.Handler, log *slog.Logger) *http.Server {
 	return v2.NewHTTPServer(h, log.With(pkgKey, "http"))
-}
-
-// service runs until its context ends or it fails.
-type service func(ctx context.Context) error
-
-// together runs services until the first of them returns, stops the others, waits
-// for them and returns the first error.
-func together(ctx context.Context, services ...service) error {
-	ctx, stop := context.WithCancelCause(ctx)
-	defer stop(nil)
-	var running sync.WaitGroup
-	for _, run := range services {
-		running.Go(func() { stop(run(ctx)) })
-	}
-	running.Wait()
-	if err := context.Cause(ctx); !errors.Is(err, context.Canceled) {
-		return err
-	}
-	return nil
 }

@@ -87,25 +87,19 @@ func urlsOf(peers membership.Peers) []string {
 // that a client who gets through finds endpoints if there are any; they close before
 // the proxy stops.
 func runProxy(ctx context.Context, c *Config, l *listeners, p *proxy.Proxy, log *slog.Logger) error {
-	inside, stopInside := context.WithCancel(context.WithoutCancel(ctx))
-	defer stopInside()
-	return together(ctx,
-		func(context.Context) error { return p.Run(inside) },
-		func(ctx context.Context) error {
-			defer stopInside()
-			select {
-			case <-p.Ready():
-			case <-ctx.Done():
-				return nil
-			}
-			if err := l.OpenProxy(ctx, c); err != nil {
-				return err
-			}
-			defer l.Close()
-			return together(ctx,
-				func(ctx context.Context) error { return serveHTTP(ctx, p, l.Clients, proxyGrace, log) },
-				l.Run,
-			)
-		},
-	)
+	return stacked(ctx, p.Run, func(ctx context.Context) error {
+		select {
+		case <-p.Ready():
+		case <-ctx.Done():
+			return nil
+		}
+		if err := l.OpenProxy(ctx, c); err != nil {
+			return err
+		}
+		defer l.Close()
+		return together(ctx,
+			func(ctx context.Context) error { return serveHTTP(ctx, p, l.Clients, proxyGrace, log) },
+			l.Run,
+		)
+	})
 }
