@@ -36,10 +36,10 @@ func Commands(markdown string) ([]Command, error) {
 		case continued:
 			last := &out[len(out)-1]
 			last.Text += "\n" + line
-			continued = strings.HasSuffix(line, `\`)
+			continued = unfinished(last.Text)
 		case strings.HasPrefix(line, "$ "):
 			out = append(out, Command{Line: i + 1, Text: line[2:]})
-			continued = strings.HasSuffix(line, `\`)
+			continued = unfinished(line)
 		case len(out) == 0:
 			return nil, fmt.Errorf("line %d: output before the first command", i+1)
 		default:
@@ -50,6 +50,13 @@ func Commands(markdown string) ([]Command, error) {
 		return nil, errors.New("the last block does not end")
 	}
 	return out, nil
+}
+
+// unfinished reports whether a command goes on in the next line: after a backslash,
+// and in a here-document up to its line "end".
+func unfinished(text string) bool {
+	document := strings.Contains(text, "<<'end'") && !strings.HasSuffix(text, "\nend")
+	return document || strings.HasSuffix(text, `\`)
 }
 
 // Matches reports whether output is what a transcript shows.

@@ -230,13 +230,13 @@ func anchors(markdown string) []string {
 }
 
 func TestCommands(t *testing.T) {
-	const page = "text\n```console\n$ one \\\n  two\nout\n\n$ three\n```\n```sh\n$ not this\n```\n"
+	const page = "text\n```console\n$ one \\\n  two\nout\n\n$ three\n$ cat <<'end'\n$ x\nend\nx\n```\n```sh\n$ not this\n```\n"
 	got, err := Commands(page)
-	want := []Command{{3, "one \\\n  two", "out\n\n"}, {7, "three", ""}}
+	want := []Command{{3, "one \\\n  two", "out\n\n"}, {7, "three", ""}, {8, "cat <<'end'\n$ x\nend", "x\n"}}
 	if err != nil || !slices.Equal(got, want) {
 		t.Errorf("Commands = %+v, %v, want %+v", got, err, want)
 	}
-	for _, bad := range []string{"```console\noutput\n```\n", "```console\n$ a \\\n```\n", "```console\n$ a\n"} {
+	for _, bad := range []string{"```console\noutput\n```\n", "```console\n$ a \\\n```\n", "```console\n$ a <<'end'\n```\n", "```console\n$ a\n"} {
 		if got, err := Commands(bad); err == nil {
 			t.Errorf("Commands(%q) = %+v, want an error", bad, got)
 		}
