@@ -22,11 +22,15 @@ func newTransport(cfg *Config) *http.Transport {
 		write: max(0, cfg.WriteTimeout),
 		read:  max(0, cfg.ReadTimeout),
 	}
+	idle := idlePerEndpoint
+	if d.read > 0 {
+		idle = -1 // the time for which a connection rests would count against the next answer
+	}
 	return &http.Transport{
 		DialContext:         d.Plain,
 		DialTLSContext:      d.Secure,
 		DisableCompression:  true,
-		MaxIdleConnsPerHost: idlePerEndpoint,
+		MaxIdleConnsPerHost: idle,
 		IdleConnTimeout:     idleTimeout,
 	}
 }

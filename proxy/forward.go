@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"net/url"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // hopByHop are the headers that concern one connection only. They are the same
@@ -42,7 +44,8 @@ type outgoing struct {
 func (p *Proxy) forward(w http.ResponseWriter, r *http.Request) {
 	p.metrics.Requested(r.Method)
 	begun := time.Now()
-	if err := p.checkHops(w, r); err != nil {
+	err := cmp.Or(p.checkHops(w, r), checkHost(r))
+	if err != nil {
 		p.refuse(w, r, err)
 		return
 	}
@@ -64,6 +67,16 @@ func (p *Proxy) forward(w http.ResponseWriter, r *http.Request) {
 	defer a.Body.Close()
 	p.metrics.Handled(r.Method, a.StatusCode, time.Since(begun))
 	p.reply(w, r, a)
+}
+
+// checkHost refuses a host that cannot be sent on. It comes from a request line with
+// a whole URL, which net/http looks at less closely than at a Host header, and would
+// look like the failure of every endpoint.
+func checkHost(r *http.Request) error {
+	if strings.IndexFunc(r.Host, func(c rune) bool { return c >= utf8.RuneSelf }) >= 0 {
+		return &refusal{http.StatusBadRequest, "the host of the request is none that can be sent on"}
+	}
+	return nil
 }
 
 // readBody takes the whole body, so that it can be sent more than once.

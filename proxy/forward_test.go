@@ -101,6 +101,48 @@ func TestHeaders(t *testing.T) {
 	})
 }
 
+// What is wrong with a request must not look like a failure of the endpoints, which
+// would take them from everybody.
+func TestBadHost(t *testing.T) {
+	inBubble(t, Config{}, func(t *testing.T, b *bench) {
+		defer b.Run("a")()
+		defer b.Serve("a", says("member"))()
+		for _, host := range []string{"xn--\u00e9", "\xff", "xn--%C3%A9:80"} {
+			conn, err := b.Dial(t.Context(), "", "proxy:80")
+			if err != nil {
+				t.Fatal(err)
+			}
+			go io.WriteString(conn, "GET http://"+host+"/v2/keys/x HTTP/1.1\r\nHost: x\r\n\r\n")
+			res, err := http.ReadResponse(bufio.NewReader(conn), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			res.Body.Close()
+			conn.Close()
+			if usable := len(b.proxy.endpoints.Available()); res.StatusCode != http.StatusBadRequest || usable != 1 {
+				t.Errorf("host %q: status %d, then %d endpoints are available", host, res.StatusCode, usable)
+			}
+		}
+	})
+}
+
+// The read time-out is about the answer, and not about the rest between requests.
+func TestReadTimeoutAfterRest(t *testing.T) {
+	inBubble(t, Config{ReadTimeout: time.Second}, func(t *testing.T, b *bench) {
+		defer b.Run("a")()
+		defer b.Serve("a", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			time.Sleep(600 * time.Millisecond)
+			io.WriteString(w, "member")
+		}))()
+		for range 3 {
+			if res, text := b.Ask("PUT", "/v2/keys/x", "value=1"); res.StatusCode != http.StatusOK {
+				t.Errorf("status %d %s", res.StatusCode, text)
+			}
+			time.Sleep(600 * time.Millisecond)
+		}
+	})
+}
+
 // A write whose connection breaks goes to the next member, body and all, as long
 // as nobody has begun to answer it.
 func TestWritesAreTriedAgain(t *testing.T) {
