@@ -36,9 +36,15 @@ func StartCluster(t testing.TB, n int, o Options) []*Member {
 
 // found starts the members of a new cluster.
 func found(members []*Member) error {
-	founders := InitialCluster(members)
+	founders, discovery := InitialCluster(members), ""
+	if mint := members[0].opts.Discovery; mint != nil {
+		var err error
+		if discovery, err = mint(); err != nil {
+			return err
+		}
+	}
 	for _, m := range members {
-		m.opts.Cluster = founders
+		m.opts.Cluster, m.discovery = founders, discovery
 		if err := m.Begin(); err != nil {
 			return err
 		}

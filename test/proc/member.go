@@ -2,6 +2,7 @@ package proc
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"net"
@@ -28,6 +29,12 @@ type Options struct {
 	Name    string // member name; n1
 	Cluster string // --initial-cluster; the member alone
 	State   string // --initial-cluster-state; left out
+	// Discovery makes the URL by which members find each other, in place of Cluster.
+	// It is asked once for each attempt of StartCluster, or once for the member.
+	Discovery func() (string, error)
+	// Meeting runs "etcd discovery serve": no member, but a place where members meet.
+	// Of the other fields those down to Env count.
+	Meeting bool
 	// Advertise is the host:port at which other members reach this one, given the one
 	// it listens on; nil: that one.
 	Advertise func(peer string) string
@@ -45,11 +52,12 @@ type Member struct {
 	Secure string // host:port of the client API over TLS, for Options.Mixed
 	Dir    string // data directory
 
-	opts   Options
-	starts int // of the process
-	cmd    *exec.Cmd
-	log    *Output
-	done   chan struct{} // closed when the process has ended; then state is set
+	opts      Options
+	discovery string // --discovery
+	starts    int    // of the process
+	cmd       *exec.Cmd
+	log       *Output
+	done      chan struct{} // closed when the process has ended; then state is set
 }
 
 // startTries bounds how often a start is repeated because another program took a
@@ -137,11 +145,10 @@ func (m *Member) scheme() string {
 
 // args is the command line.
 func (m *Member) args() []string {
-	clients, peer := m.URL(), m.PeerURL()
-	founders := m.opts.Cluster
-	if founders == "" {
-		founders = m.Name + "=" + peer
+	if m.opts.Meeting {
+		return append([]string{"discovery", "serve", "--listen", m.URL(), "--data-dir", m.Dir}, m.opts.Flags...)
 	}
+	clients, peer := m.URL(), m.PeerURL()
 	if m.opts.Mixed {
 		clients += ",https://" + m.Secure
 	}
@@ -152,7 +159,11 @@ func (m *Member) args() []string {
 		"--advertise-client-urls", clients,
 		"--listen-peer-urls", m.scheme() + m.Peer,
 		"--initial-advertise-peer-urls", peer,
-		"--initial-cluster", founders,
+	}
+	if m.discovery != "" {
+		args = append(args, "--discovery", m.discovery)
+	} else {
+		args = append(args, "--initial-cluster", cmp.Or(m.opts.Cluster, m.Name+"="+peer))
 	}
 	if m.opts.State != "" {
 		args = append(args, "--initial-cluster-state", m.opts.State)
@@ -170,6 +181,12 @@ func (m *Member) Begin() error {
 	if bin == "" {
 		var err error
 		if bin, err = Binary(); err != nil {
+			return err
+		}
+	}
+	if m.opts.Discovery != nil && m.discovery == "" {
+		var err error
+		if m.discovery, err = m.opts.Discovery(); err != nil {
 			return err
 		}
 	}
@@ -281,6 +298,13 @@ func (m *Member) ready() error {
 			return errNotYet
 		}
 		return nil
+	}
+	if m.opts.Meeting {
+		_, health, err := wire.Do(m.Client, wire.Request{Method: "GET", Target: "/health"})
+		if err == nil && !bytes.Contains(health, []byte("true")) {
+			err = errNotYet
+		}
+		return err
 	}
 	_, version, err := wire.Do(m.Client, wire.Request{Method: "GET", Target: "/version"})
 	if err != nil {
