@@ -18,6 +18,7 @@ func StartCluster(t testing.TB, n int, o Options) []*Member {
 		o.Name, o.Dir = fmt.Sprintf("n%d", i+1), ""
 		members[i] = New(t, o)
 	}
+	choosePorts(t, members...) // each for itself they could get one port twice
 	for try := 1; ; try++ {
 		err := found(members)
 		if err == nil {
@@ -29,8 +30,8 @@ func StartCluster(t testing.TB, n int, o Options) []*Member {
 		for _, m := range members {
 			m.Kill()
 			m.Dir = filepath.Join(t.TempDir(), "data")
-			m.choosePorts(t)
 		}
+		choosePorts(t, members...)
 	}
 }
 

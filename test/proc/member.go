@@ -84,7 +84,7 @@ func Start(t testing.TB, o Options) *Member {
 		if try == startTries || !m.portTaken() {
 			t.Fatalf("%v\n%s", err, m.Log())
 		}
-		m.choosePorts(t)
+		choosePorts(t, m)
 	}
 }
 
@@ -98,7 +98,7 @@ func New(t testing.TB, o Options) *Member {
 	if m.Dir == "" {
 		m.Dir = filepath.Join(t.TempDir(), "data")
 	}
-	m.choosePorts(t)
+	choosePorts(t, m)
 	t.Cleanup(func() {
 		m.Kill()
 		if t.Failed() {
@@ -108,20 +108,26 @@ func New(t testing.TB, o Options) *Member {
 	return m
 }
 
-// choosePorts takes three ports that are free at this moment.
-func (m *Member) choosePorts(t testing.TB) {
+// choosePorts takes three ports for each member that are free at this moment. No two
+// members get the same one: all are held until the last is chosen.
+func choosePorts(t testing.TB, members ...*Member) {
 	t.Helper()
-	var ls [3]net.Listener
-	for i := range ls {
+	var held []net.Listener
+	defer func() {
+		for _, l := range held {
+			_ = l.Close()
+		}
+	}()
+	free := func() string {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			t.Fatal(err)
 		}
-		ls[i] = l
+		held = append(held, l)
+		return l.Addr().String()
 	}
-	m.Client, m.Peer, m.Secure = ls[0].Addr().String(), ls[1].Addr().String(), ls[2].Addr().String()
-	for _, l := range ls {
-		_ = l.Close()
+	for _, m := range members {
+		m.Client, m.Peer, m.Secure = free(), free(), free()
 	}
 }
 
