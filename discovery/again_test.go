@@ -2,6 +2,7 @@ package discovery
 
 import (
 	"errors"
+	"net/http"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -48,6 +49,27 @@ func TestComesAgain(t *testing.T) {
 				}
 				time.Sleep(time.Minute) // the other one arrives in any case
 			})
+		})
+	}
+}
+
+// TestListLags: a server that lags does not show a registration, but refuses another
+// one. Whose it was, the member has to know.
+func TestListLags(t *testing.T) {
+	for _, registered := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			a := memberA()
+			m := newMeeting(dir+"/_config/size", "1")
+			m.fail = func(n int, r *http.Request) (int, bool, error) {
+				if r.Method == http.MethodPut {
+					m.put(dir+"/"+idOf(a), "a=http://127.0.0.1:2380")
+				}
+				return 0, false, nil
+			}
+			_, err := Join(t.Context(), URLConfig{URL: meetURL, Transport: m, Registered: registered}, a)
+			if want := map[bool]error{false: ErrDuplicateID}[registered]; !errors.Is(err, want) {
+				t.Errorf("registered %v: Join = %v, want %v", registered, err, want)
+			}
 		})
 	}
 }

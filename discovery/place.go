@@ -259,11 +259,12 @@ func arrivals(nodes []client.Node, size int) ([]arrival, error) {
 }
 
 // register writes the key of this member and returns its createdIndex. When an
-// answer was lost the key may be there already, by our own hand.
+// answer was lost, or this member waited before, the key may be there already, by
+// our own hand.
 func (p *place) register(ctx context.Context, id membership.ID, value string) (uint64, error) {
 	key := p.path + "/" + id.String()
 	var created uint64
-	tried := false
+	tried := p.registered // a list that lags did not show it
 	err := p.persist(ctx, "registration", func(ctx context.Context) error {
 		r, err := p.keys.Create(ctx, key, value, 0)
 		again := tried

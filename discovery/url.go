@@ -24,7 +24,8 @@ type URLConfig struct {
 	Logger    *slog.Logger      // discard
 
 	// Registering is called by Join right before the member registers: up to then it
-	// had not. Its error is that of Join; nothing.
+	// had not. When Join fails with ErrDuplicateID it still has not, unless it had
+	// before. Its error is that of Join; nothing.
 	Registering func() error
 	// Registered says that this member has registered before and did nothing but
 	// wait since. Of any other member whose ID has arrived already, Join believes

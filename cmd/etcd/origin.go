@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 
 	"etcd2/discovery"
@@ -50,6 +51,11 @@ func meet(ctx context.Context, c *Config, log *slog.Logger) (*origin, error) {
 	}
 	at.Registering = c.waiting().Begin
 	peers, err := discovery.Join(ctx, at, c.advertised())
+	if errors.Is(err, discovery.ErrDuplicateID) && !at.Registered {
+		// It was another life of this member that registered. The next start must not
+		// take that for its own wait.
+		err = errors.Join(err, c.waiting().End())
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -9,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"etcd2/discovery"
 	"etcd2/internal/tlsconf"
 	"etcd2/membership"
 )
@@ -95,4 +97,35 @@ func names(members []membership.Member) []string {
 		all = append(all, m.Name)
 	}
 	return all
+}
+
+// TestLostDataListLags: a member that has lost its data is refused, also when the
+// list that it reads first does not show that it registered before, and also at the
+// starts after that.
+func TestLostDataListLags(t *testing.T) {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-Etcd-Index", "9")
+		switch {
+		case r.Method == http.MethodPut:
+			w.WriteHeader(http.StatusPreconditionFailed)
+			fmt.Fprint(w, `{"errorCode":105,"message":"Key already exists","index":9}`)
+		case strings.HasSuffix(r.URL.Path, "/size"):
+			fmt.Fprint(w, `{"action":"get","node":{"key":"/t/_config/size","value":"3"}}`)
+		default:
+			fmt.Fprint(w, `{"action":"get","node":{"key":"/t","dir":true}}`)
+		}
+	}))
+	defer s.Close()
+	certs, err := tlsconf.Load(tlsconf.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := &Config{Name: "b", DataDir: t.TempDir(), Discovery: s.URL + "/t", Meets: true, AdvertisePeerURLs: []string{"http://127.0.0.1:1"}}
+	_, err = findOrigin(t.Context(), cfg, certs, slog.New(slog.DiscardHandler))
+	if !errors.Is(err, discovery.ErrDuplicateID) {
+		t.Errorf("error %v, want %v", err, discovery.ErrDuplicateID)
+	}
+	if begun, err := cfg.waiting().Begun(); begun || err != nil {
+		t.Errorf("then the member waits: %v, %v", begun, err)
+	}
 }
