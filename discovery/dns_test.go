@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"github.com/miekg/dns"
+
+	"etcd2/test/zone"
 )
 
 // nameServer runs a name server for the test, on UDP and TCP, and returns its
@@ -39,33 +41,6 @@ func nameServer(t *testing.T, f dns.HandlerFunc) string {
 	return pc.LocalAddr().String()
 }
 
-// zone answers from records in text form. A name it lacks does not exist.
-type zone []string
-
-func (z zone) handle(w dns.ResponseWriter, q *dns.Msg) {
-	w.WriteMsg(z.answer(q))
-}
-
-func (z zone) answer(q *dns.Msg) *dns.Msg {
-	m := new(dns.Msg)
-	m.SetReply(q)
-	m.Rcode = dns.RcodeNameError
-	for _, text := range z {
-		rr, err := dns.NewRR(text)
-		if err != nil {
-			panic(err)
-		}
-		if !strings.EqualFold(rr.Header().Name, q.Question[0].Name) {
-			continue
-		}
-		m.Rcode = dns.RcodeSuccess
-		if t := rr.Header().Rrtype; t == q.Question[0].Qtype || t == dns.TypeCNAME {
-			m.Answer = append(m.Answer, rr)
-		}
-	}
-	return m
-}
-
 // ask returns a names that asks this server, without a second attempt.
 func ask(t *testing.T, server string) *names {
 	t.Helper()
@@ -80,14 +55,14 @@ func ask(t *testing.T, server string) *names {
 const service = "_etcd-server._tcp.example.com"
 
 func TestServices(t *testing.T) {
-	good := zone{
+	good := zone.Records{
 		service + ". SRV 20 0 2380 infra2.example.com.",
 		service + ". SRV 10 1 2380 infra1.example.com.",
 		service + ". SRV 10 5 2380 Infra0.example.com.",
 		service + ". SRV 30 5 2380 INFRA0.example.com.", // the same again
 	}
 	const want = "Infra0.example.com:2380 infra1.example.com:2380 infra2.example.com:2380"
-	var many zone
+	var many zone.Records
 	for i := range 300 {
 		many = append(many, fmt.Sprintf("%s. SRV 0 0 %d a-long-name-of-a-host-that-takes-room.example.com.", service, i+1))
 	}
@@ -97,9 +72,9 @@ func TestServices(t *testing.T) {
 		want string // "" : any
 		err  string
 	}{
-		{"good", good.handle, want, ""},
+		{"good", good.ServeDNS, want, ""},
 		{"too much for UDP", func(w dns.ResponseWriter, q *dns.Msg) {
-			m := many.answer(q)
+			m := many.Answer(q)
 			if w.LocalAddr().Network() == "udp" {
 				m.Truncate(int(q.IsEdns0().UDPSize()))
 			}
@@ -111,27 +86,27 @@ func TestServices(t *testing.T) {
 				w.WriteMsg(m.SetRcodeFormatError(q))
 				return
 			}
-			good.handle(w, q)
+			good.ServeDNS(w, q)
 		}, want, ""},
 		{"a wrong ID first", func(w dns.ResponseWriter, q *dns.Msg) {
-			forged := zone{service + ". SRV 0 0 1 evil.example.com."}.answer(q)
+			forged := zone.Records{service + ". SRV 0 0 1 evil.example.com."}.Answer(q)
 			forged.Id++
 			w.WriteMsg(forged)
-			good.handle(w, q)
+			good.ServeDNS(w, q)
 		}, want, ""},
-		{"alias", append(zone{service + ". CNAME there.example.com."}, rename(good, "there.example.com")...).handle, want, ""},
+		{"alias", append(zone.Records{service + ". CNAME there.example.com."}, rename(good, "there.example.com")...).ServeDNS, want, ""},
 		{"alias in the answer", func(w dns.ResponseWriter, q *dns.Msg) {
-			m := zone{service + ". CNAME there.example.com."}.answer(q)
+			m := zone.Records{service + ". CNAME there.example.com."}.Answer(q)
 			there := q.Copy()
 			there.Question[0].Name = "there.example.com."
-			m.Answer = append(m.Answer, rename(good, "there.example.com").answer(there).Answer...)
+			m.Answer = append(m.Answer, rename(good, "there.example.com").Answer(there).Answer...)
 			w.WriteMsg(m)
 		}, want, ""},
-		{"aliases in a circle", zone{service + ". CNAME b.example.com.", "b.example.com. CNAME " + service + "."}.handle, "", "more than 10 aliases"},
-		{"alias of itself", zone{service + ". CNAME " + service + "."}.handle, "", "more than 10 aliases"},
-		{"no such name", zone{}.handle, "", "no such host"},
-		{"a name without such records", zone{service + ". A 10.0.0.1"}.handle, "", "no such host"},
-		{"decidedly not there", zone{service + ". SRV 0 0 0 ."}.handle, "", "no such host"},
+		{"aliases in a circle", zone.Records{service + ". CNAME b.example.com.", "b.example.com. CNAME " + service + "."}.ServeDNS, "", "more than 10 aliases"},
+		{"alias of itself", zone.Records{service + ". CNAME " + service + "."}.ServeDNS, "", "more than 10 aliases"},
+		{"no such name", zone.Records{}.ServeDNS, "", "no such host"},
+		{"a name without such records", zone.Records{service + ". A 10.0.0.1"}.ServeDNS, "", "no such host"},
+		{"decidedly not there", zone.Records{service + ". SRV 0 0 0 ."}.ServeDNS, "", "no such host"},
 		{"fails", func(w dns.ResponseWriter, q *dns.Msg) {
 			m := new(dns.Msg)
 			w.WriteMsg(m.SetRcode(q, dns.RcodeServerFailure))
@@ -141,17 +116,17 @@ func TestServices(t *testing.T) {
 			w.Write(append([]byte{byte(q.Id >> 8), byte(q.Id), 0x80, 0, 0, 1, 0xff, 0xff, 0, 0, 0, 0}, strings.Repeat("\xc0", 200)...))
 		}, "", "dns: "},
 		{"answer to another question", func(w dns.ResponseWriter, q *dns.Msg) {
-			m := good.answer(q)
+			m := good.Answer(q)
 			m.Question[0].Name = "_etcd-server._tcp.example.org."
 			w.WriteMsg(m)
 		}, "", "an answer to another question"},
 		{"records of others", func(w dns.ResponseWriter, q *dns.Msg) {
-			m := rename(good, "_etcd-server._tcp.example.org").answer(q)
+			m := rename(good, "_etcd-server._tcp.example.org").Answer(q)
 			m.Rcode = dns.RcodeSuccess
 			w.WriteMsg(m)
 		}, "", "no such host"},
-		{"target that is no host", zone{service + `. SRV 0 0 2380 a\047\@b.example.com.`}.handle, "", "names no host and port"},
-		{"port zero", zone{service + `. SRV 0 0 0 a.example.com.`}.handle, "", "names no host and port"},
+		{"target that is no host", zone.Records{service + `. SRV 0 0 2380 a\047\@b.example.com.`}.ServeDNS, "", "names no host and port"},
+		{"port zero", zone.Records{service + `. SRV 0 0 0 a.example.com.`}.ServeDNS, "", "names no host and port"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -179,8 +154,8 @@ func TestServices(t *testing.T) {
 }
 
 // rename gives the records of a zone another owner.
-func rename(z zone, name string) zone {
-	var out zone
+func rename(z zone.Records, name string) zone.Records {
+	var out zone.Records
 	for _, text := range z {
 		_, rest, _ := strings.Cut(text, ". ")
 		out = append(out, name+". "+rest)
@@ -195,10 +170,10 @@ func TestAddresses(t *testing.T) {
 			w.WriteMsg(m.SetRcode(q, dns.RcodeServerFailure))
 			return
 		}
-		zone{
+		zone.Records{
 			"both.example.com. A 10.0.0.1", "both.example.com. A 10.0.0.2", "both.example.com. AAAA fe80::1",
 			"half.example.com. A 10.0.0.3", "alias.example.com. CNAME both.example.com.", "text.example.com. TXT hello",
-		}.handle(w, q)
+		}.ServeDNS(w, q)
 	}))
 	tests := []struct {
 		host     string
@@ -235,7 +210,7 @@ func TestSecondServer(t *testing.T) {
 			w.WriteMsg(m.SetRcode(q, dns.RcodeRefused))
 			return
 		}
-		zone{"a.example.com. A 10.0.0.1"}.handle(w, q)
+		zone.Records{"a.example.com. A 10.0.0.1"}.ServeDNS(w, q)
 	})
 	n := ask(t, server)
 	n.config.Attempts = 2
@@ -300,13 +275,13 @@ func TestSpread(t *testing.T) {
 func FuzzRecords(f *testing.F) {
 	q := new(dns.Msg)
 	q.SetQuestion(service+".", dns.TypeSRV)
-	for _, z := range []zone{
+	for _, z := range []zone.Records{
 		{service + ". SRV 0 0 2380 infra0.example.com.", service + ". SRV 0 0 0 ."},
 		{service + `. SRV 1 2 3 a\047\@b.example.com.`, service + ". CNAME x.example.com."},
 		{service + ". CNAME " + service + "."},
 		{service + ". A 10.0.0.1"},
 	} {
-		wire, err := z.answer(q).Pack()
+		wire, err := z.Answer(q).Pack()
 		if err != nil {
 			f.Fatal(err)
 		}

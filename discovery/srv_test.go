@@ -16,16 +16,17 @@ import (
 	"github.com/miekg/dns"
 
 	"etcd2/membership"
+	"etcd2/test/zone"
 )
 
 // hostsZone is three hosts.
-func hostsZone() zone {
-	return zone{"infra0.example.com. A 10.0.1.10", "infra1.example.com. A 10.0.1.11", "infra2.example.com. A 10.0.1.12"}
+func hostsZone() zone.Records {
+	return zone.Records{"infra0.example.com. A 10.0.1.10", "infra1.example.com. A 10.0.1.11", "infra2.example.com. A 10.0.1.12"}
 }
 
 // three is a record for each of the three hosts.
-func three(service string) zone {
-	var z zone
+func three(service string) zone.Records {
+	var z zone.Records
 	for i := range 3 {
 		z = append(z, fmt.Sprintf("%s._tcp.example.com. SRV %d 0 2380 infra%d.example.com.", service, i, i))
 	}
@@ -36,39 +37,39 @@ func TestSRV(t *testing.T) {
 	plain, secure := three("_etcd-server"), three("_etcd-server-ssl")
 	tests := []struct {
 		name      string
-		zone      []zone
+		zone      []zone.Records
 		cfg       SRVConfig
 		self      string // URLs, comma separated
 		want, err string
 		log       []string
 	}{
-		{name: "host name", zone: []zone{hostsZone(), plain}, self: "http://infra0.example.com:2380",
+		{name: "host name", zone: []zone.Records{hostsZone(), plain}, self: "http://infra0.example.com:2380",
 			want: "0=http://infra1.example.com:2380,1=http://infra2.example.com:2380,me=http://infra0.example.com:2380",
 			log: []string{"INFO+2 got bootstrap from DNS for etcd-server at http://infra0.example.com:2380",
 				"INFO+2 got bootstrap from DNS for etcd-server at http://infra1.example.com:2380",
 				"INFO+2 got bootstrap from DNS for etcd-server at http://infra2.example.com:2380"}},
-		{name: "address, not the first", zone: []zone{hostsZone(), plain}, self: "http://10.0.1.11:2380",
+		{name: "address, not the first", zone: []zone.Records{hostsZone(), plain}, self: "http://10.0.1.11:2380",
 			want: "0=http://infra0.example.com:2380,1=http://infra2.example.com:2380,me=http://infra1.example.com:2380"},
-		{name: "domain with a dot", zone: []zone{hostsZone(), plain}, cfg: SRVConfig{Domain: "example.com."}, self: "http://10.0.1.10:2380",
+		{name: "domain with a dot", zone: []zone.Records{hostsZone(), plain}, cfg: SRVConfig{Domain: "example.com."}, self: "http://10.0.1.10:2380",
 			want: "0=http://infra1.example.com:2380,1=http://infra2.example.com:2380,me=http://infra0.example.com:2380"},
-		{name: "one of several clusters", zone: []zone{hostsZone(), three("_etcd-server-two")}, cfg: SRVConfig{Name: "two"}, self: "http://10.0.1.10:2380",
+		{name: "one of several clusters", zone: []zone.Records{hostsZone(), three("_etcd-server-two")}, cfg: SRVConfig{Name: "two"}, self: "http://10.0.1.10:2380",
 			want: "0=http://infra1.example.com:2380,1=http://infra2.example.com:2380,me=http://infra0.example.com:2380",
 			log: []string{"INFO+2 got bootstrap from DNS for etcd-server-two at http://infra0.example.com:2380",
 				"INFO+2 got bootstrap from DNS for etcd-server-two at http://infra1.example.com:2380",
 				"INFO+2 got bootstrap from DNS for etcd-server-two at http://infra2.example.com:2380"}},
-		{name: "TLS", zone: []zone{hostsZone(), secure}, self: "https://10.0.1.10:2380",
+		{name: "TLS", zone: []zone.Records{hostsZone(), secure}, self: "https://10.0.1.10:2380",
 			want: "0=https://infra1.example.com:2380,1=https://infra2.example.com:2380,me=https://infra0.example.com:2380"},
-		{name: "both sets, https", zone: []zone{hostsZone(), secure, plain}, self: "https://10.0.1.10:2380",
+		{name: "both sets, https", zone: []zone.Records{hostsZone(), secure, plain}, self: "https://10.0.1.10:2380",
 			want: "0=https://infra1.example.com:2380,1=https://infra2.example.com:2380,me=https://infra0.example.com:2380"},
-		{name: "both sets, http", zone: []zone{hostsZone(), secure, plain}, self: "http://10.0.1.10:2380",
+		{name: "both sets, http", zone: []zone.Records{hostsZone(), secure, plain}, self: "http://10.0.1.10:2380",
 			want: "0=http://infra1.example.com:2380,1=http://infra2.example.com:2380,me=http://infra0.example.com:2380"},
-		{name: "only the other set", zone: []zone{hostsZone(), secure}, self: "http://10.0.1.10:2380",
+		{name: "only the other set", zone: []zone.Records{hostsZone(), secure}, self: "http://10.0.1.10:2380",
 			want: "0=https://infra1.example.com:2380,1=https://infra2.example.com:2380,me=https://infra0.example.com:2380"},
-		{name: "two URLs of one member", zone: []zone{hostsZone(), plain, {service + ". SRV 9 0 7001 infra0.example.com."}}, self: "http://10.0.1.10:2380,http://10.0.1.10:7001",
+		{name: "two URLs of one member", zone: []zone.Records{hostsZone(), plain, {service + ". SRV 9 0 7001 infra0.example.com."}}, self: "http://10.0.1.10:2380,http://10.0.1.10:7001",
 			want: "0=http://infra1.example.com:2380,1=http://infra2.example.com:2380,me=http://infra0.example.com:2380,me=http://infra0.example.com:7001"},
-		{name: "not listed", zone: []zone{hostsZone(), plain}, self: "http://10.0.1.13:2380", err: `cannot find local etcd member "me" in SRV records`},
-		{name: "other port", zone: []zone{hostsZone(), plain}, self: "http://10.0.1.10:2381", err: `cannot find local etcd member "me" in SRV records`},
-		{name: "no records", zone: []zone{hostsZone()}, self: "http://10.0.1.10:2380", err: "lookup _etcd-server._tcp.example.com on SERVER: no such host",
+		{name: "not listed", zone: []zone.Records{hostsZone(), plain}, self: "http://10.0.1.13:2380", err: `cannot find local etcd member "me" in SRV records`},
+		{name: "other port", zone: []zone.Records{hostsZone(), plain}, self: "http://10.0.1.10:2381", err: `cannot find local etcd member "me" in SRV records`},
+		{name: "no records", zone: []zone.Records{hostsZone()}, self: "http://10.0.1.10:2380", err: "lookup _etcd-server._tcp.example.com on SERVER: no such host",
 			log: []string{"WARN error querying DNS SRV records for _etcd-server-ssl lookup _etcd-server-ssl._tcp.example.com on SERVER: no such host",
 				"WARN error querying DNS SRV records for _etcd-server lookup _etcd-server._tcp.example.com on SERVER: no such host",
 				"ERROR SRV discovery failed: too many errors querying DNS SRV records"}},
@@ -77,7 +78,7 @@ func TestSRV(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			server := nameServer(t, slices.Concat(tt.zone...).handle)
+			server := nameServer(t, slices.Concat(tt.zone...).ServeDNS)
 			out := newLogged()
 			if tt.cfg.Domain == "" {
 				tt.cfg.Domain = "example.com"
@@ -99,7 +100,7 @@ func TestSRV(t *testing.T) {
 }
 
 func TestNumbersAndNames(t *testing.T) {
-	server := nameServer(t, slices.Concat(hostsZone(), three("_etcd-server")).handle)
+	server := nameServer(t, slices.Concat(hostsZone(), three("_etcd-server")).ServeDNS)
 	peers, err := SRV(t.Context(), SRVConfig{Domain: "example.com", Server: server}, membership.Member{Name: "0", PeerURLs: []string{"http://10.0.1.12:2380"}})
 	if want := "0=http://infra2.example.com:2380,1=http://infra0.example.com:2380,2=http://infra1.example.com:2380"; err != nil || peers.String() != want {
 		t.Errorf("SRV of a member called 0 = %v, %v, want %s", peers, err, want)
@@ -108,7 +109,7 @@ func TestNumbersAndNames(t *testing.T) {
 
 func TestSRVMembersAndClients(t *testing.T) {
 	server := nameServer(t, slices.Concat(three("_etcd-server"), three("_etcd-server-ssl")[:1],
-		three("_etcd-client"), three("_etcd-client-ssl")[:1]).handle)
+		three("_etcd-client"), three("_etcd-client-ssl")[:1]).ServeDNS)
 	cfg := SRVConfig{Domain: "example.com", Server: server}
 	want := "http://infra0.example.com:2380 http://infra1.example.com:2380 http://infra2.example.com:2380 https://infra0.example.com:2380"
 	if urls, err := SRVMembers(t.Context(), cfg); err != nil || strings.Join(urls, " ") != want {
@@ -140,7 +141,7 @@ func TestNameServerComesBack(t *testing.T) {
 				return
 			}
 		}
-		slices.Concat(hostsZone(), three("_etcd-server"), three("_etcd-server-ssl")).handle(w, q)
+		slices.Concat(hostsZone(), three("_etcd-server"), three("_etcd-server-ssl")).ServeDNS(w, q)
 	})
 	out := newLogged()
 	peers, err := SRV(t.Context(), SRVConfig{Domain: "example.com", Server: server, Logger: slog.New(out)}, membership.Member{Name: "me", PeerURLs: []string{"http://10.0.1.10:2380"}})

@@ -11,8 +11,9 @@ import (
 	"sync"
 	"syscall"
 
-	"github.com/miekg/dns"
 	"golang.org/x/sys/unix"
+
+	"etcd2/test/zone"
 )
 
 // namespaces returns how to start a process with a network and mounts of its own,
@@ -38,13 +39,13 @@ var namespaces = sync.OnceValues(func() (*syscall.SysProcAttr, error) {
 })
 
 // furnish makes a private network usable: it raises the loopback interface, gives
-// it further addresses and, unless zone is nil, answers the questions of the
-// resolver from zone.
-func furnish(dir string, addrs []string, zone map[string][]string) error {
+// it further addresses and, unless names is nil, answers the questions of the
+// resolver from the records of names.
+func furnish(dir string, addrs []string, names map[string][]string) error {
 	if err := raiseLoopback(addrs); err != nil {
 		return fmt.Errorf("loopback: %w", err)
 	}
-	if zone == nil {
+	if names == nil {
 		return nil
 	}
 	if err := coverResolvConf(dir); err != nil {
@@ -54,7 +55,7 @@ func furnish(dir string, addrs []string, zone map[string][]string) error {
 	if err != nil {
 		return err
 	}
-	go answer(conn, zone) // until the process ends
+	go zoneOf(names).Serve(conn) // until the process ends
 	return nil
 }
 
@@ -111,33 +112,14 @@ func coverResolvConf(dir string) error {
 	return unix.Mount(name, target, "", unix.MS_BIND, "")
 }
 
-// answer serves DNS for the records of the zone; other names do not exist.
-func answer(conn net.PacketConn, zone map[string][]string) {
-	records := make(map[string]map[uint16][]dns.RR) // by name and type
-	for entry, list := range zone {
+// zoneOf returns the records of a case, which are listed by "NAME TYPE".
+func zoneOf(listed map[string][]string) zone.Records {
+	var all zone.Records
+	for entry, list := range listed {
 		name, kind, _ := strings.Cut(entry, " ")
-		name = dns.Fqdn(strings.ToLower(name))
-		if records[name] == nil {
-			records[name] = make(map[uint16][]dns.RR)
-		}
 		for _, data := range list {
-			rr, err := dns.NewRR(name + " 300 IN " + kind + " " + data)
-			if err != nil {
-				fmt.Println(err) // fails the case
-				continue
-			}
-			records[name][rr.Header().Rrtype] = append(records[name][rr.Header().Rrtype], rr)
+			all = append(all, name+". "+kind+" "+data)
 		}
 	}
-	server := &dns.Server{PacketConn: conn, Handler: dns.HandlerFunc(func(w dns.ResponseWriter, query *dns.Msg) {
-		reply := new(dns.Msg).SetReply(query)
-		reply.Authoritative, reply.RecursionAvailable = true, true
-		of, known := records[strings.ToLower(query.Question[0].Name)]
-		if !known {
-			reply.Rcode = dns.RcodeNameError
-		}
-		reply.Answer = of[query.Question[0].Qtype]
-		w.WriteMsg(reply)
-	})}
-	server.ActivateAndServe()
+	return all
 }

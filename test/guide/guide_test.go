@@ -1,11 +1,11 @@
 // Package guide runs the pages that people learn etcd from as they are printed:
-// the static part of the clustering guide, and the article that grows a cluster
-// from one node to five and then loses two.
+// the clustering guide, static, with a discovery URL and with SRV records, and the
+// article that grows a cluster from one node to five and then loses two.
 //
-// Each page runs twice: on hosts of its own with the printed addresses, which are
-// network namespaces joined by a bridge and need Linux and the right to make them,
-// and on loopback with free ports in place of the printed ones. Until the command
-// line client does it, adding a member is a request with curl.
+// A page runs on hosts of its own with the printed addresses, which are network
+// namespaces joined by a bridge and need Linux and the right to make them. One that
+// needs no names runs on loopback too, with free ports in place of the printed ones.
+// Members are added with curl.
 package guide
 
 import (
@@ -21,8 +21,8 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	if zone := os.Getenv(zoneEnv); zone != "" {
-		os.Exit(serveNames(zone))
+	if records := os.Getenv(zoneEnv); records != "" {
+		os.Exit(serveNames(strings.Split(records, "\n")))
 	}
 	if os.Getenv(insideEnv) != "" {
 		os.Exit(m.Run()) // the one outside has built the server

@@ -5,34 +5,32 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
+
+	"etcd2/test/zone"
 )
 
-// guideZone is the zone of the guide. Records of the servers come with the page.
-const guideZone = `
-$ORIGIN example.com.
-$TTL 300
-infra0 IN A 10.0.1.10
-infra1 IN A 10.0.1.11
-infra2 IN A 10.0.1.12
-`
+// guideHosts are the addresses in the guide's domain. The SRV records come with the
+// page.
+var guideHosts = zone.Records{"infra0.example.com. A 10.0.1.10", "infra1.example.com. A 10.0.1.11", "infra2.example.com. A 10.0.1.12"}
 
 // plainServers and secureServers are the guide's SRV records.
-func plainServers() string  { return servers("_etcd-server") }
-func secureServers() string { return servers("_etcd-server-ssl") }
+func plainServers() zone.Records  { return servers("_etcd-server") }
+func secureServers() zone.Records { return servers("_etcd-server-ssl") }
 
-func servers(service string) string {
-	var b strings.Builder
+func servers(service string) zone.Records {
+	var records zone.Records
 	for i := range 3 {
-		fmt.Fprintf(&b, "%s._tcp IN SRV 0 0 2380 infra%d\n", service, i)
+		records = append(records, fmt.Sprintf("%s._tcp.example.com. SRV 0 0 2380 infra%d.example.com.", service, i))
 	}
-	return b.String()
+	return records
 }
 
 // withNames makes a lab whose hosts ask a name server for the guide's domain.
-func withNames(t *testing.T, records string) *lab {
+func withNames(t *testing.T, records zone.Records) *lab {
 	t.Helper()
 	l := newLab(t).(*lab)
 	l.resolv = filepath.Join(t.TempDir(), "resolv.conf")
@@ -42,7 +40,7 @@ func withNames(t *testing.T, records string) *lab {
 	}
 	argv := append(l.enter(t, nameServer), os.Args[0])
 	cmd := exec.Command(argv[0], argv[1:]...)
-	cmd.Env = append(os.Environ(), zoneEnv+"="+guideZone+records)
+	cmd.Env = append(os.Environ(), zoneEnv+"="+strings.Join(slices.Concat(guideHosts, records), "\n"))
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	awaitReady(t, cmd)
 	return l
