@@ -186,7 +186,7 @@ func (s *Server) openLog() (identity, wal.State, error) {
 
 // createLog makes the log of a member that founds or joins a cluster.
 func (s *Server) createLog() (identity, error) {
-	if err := s.checkUnused(); err != nil {
+	if err := s.cfg.CheckUnused(); err != nil {
 		return identity{}, err
 	}
 	who, err := newIdentity(s.cfg)
@@ -201,17 +201,19 @@ func (s *Server) createLog() (identity, error) {
 	return who, err
 }
 
-// checkUnused refuses to found a cluster where a member has kept its data before.
-// The log is the first file that a member makes, so it is elsewhere or lost.
-func (s *Server) checkUnused() error {
-	dir := s.cfg.checkpointDir()
+// CheckUnused refuses a data directory without a log in which a member has kept its
+// data before. The log is the first file that a member makes, so it is elsewhere or
+// lost. Open does this before it founds or joins a cluster; whoever makes promises
+// to others before that asks first. It needs Dir and WALDir only.
+func (c Config) CheckUnused() error {
+	dir := c.checkpointDir()
 	found, err := snap.Exists(dir)
 	if err != nil {
 		return err
 	}
 	if found {
 		return fmt.Errorf("%w: %s holds a checkpoint, but there is no log in %s; start with the --wal-dir it was made with, or restore the log from a backup",
-			ErrDataDir, dir, s.cfg.WALDir)
+			ErrDataDir, dir, c.WALDir)
 	}
 	entries, err := os.ReadDir(dir)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {

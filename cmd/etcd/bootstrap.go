@@ -39,6 +39,9 @@ func bootstrap(ctx context.Context, c *Config, log *slog.Logger) error {
 		return errors.New("discovery URL should not be set when joining existing initial cluster")
 	case c.Discovery != "":
 		c.Meets = true
+		if was == roleMember || c.DiscoveryServiceOnly {
+			c.Fallback = fallbackExit // a proxy has a data directory of its own, and does not serve discovery
+		}
 		return nil
 	}
 	peers, err := initialCluster(ctx, c, log)

@@ -48,7 +48,7 @@ func (o *options) fromEnviron(environ []string) ([]note, error) {
 			shadowed[name] = true
 		default:
 			used[name] = true
-			notes = append(notes, note{slog.LevelInfo, fmt.Sprintf("recognized and used environment variable %s=%s", name, value)})
+			notes = append(notes, note{slog.LevelInfo, fmt.Sprintf("recognized and used environment variable %s=%s", name, withoutPassword(value))})
 			if f.Name == "version" {
 				return // consumed; it is too late to print the version only
 			}

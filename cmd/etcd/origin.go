@@ -6,6 +6,7 @@ import (
 	"log/slog"
 
 	"etcd2/discovery"
+	"etcd2/etcdserver"
 	"etcd2/internal/tlsconf"
 	"etcd2/membership"
 )
@@ -44,6 +45,9 @@ func asker(c *Config, certs *tlsconf.Source, log *slog.Logger) *discovery.Client
 // meet waits for the other founders. That the member was not among them before, with
 // data that are lost now, the meeting place knows.
 func meet(ctx context.Context, c *Config, log *slog.Logger) (*origin, error) {
+	if err := (etcdserver.Config{Dir: c.DataDir, WALDir: c.LogDir()}).CheckUnused(); err != nil {
+		return nil, err // before others count on this member
+	}
 	at := c.discoveryURL(log)
 	var err error
 	if at.Registered, err = c.waiting().Begun(); err != nil {

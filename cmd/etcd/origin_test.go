@@ -7,10 +7,14 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/spf13/pflag"
+
 	"etcd2/discovery"
+	"etcd2/etcdserver"
 	"etcd2/internal/tlsconf"
 	"etcd2/membership"
 )
@@ -127,5 +131,46 @@ func TestLostDataListLags(t *testing.T) {
 	}
 	if begun, err := cfg.waiting().Begun(); begun || err != nil {
 		t.Errorf("then the member waits: %v, %v", begun, err)
+	}
+}
+
+// TestNoPlaceBesideData: with the data of a member that ran, or of another etcd, in
+// its directory nobody registers at a discovery URL, where others would count on it.
+func TestNoPlaceBesideData(t *testing.T) {
+	asked := 0
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked++
+		fmt.Fprint(w, "{}")
+	}))
+	defer s.Close()
+	cfg := &Config{Name: "b", DataDir: t.TempDir(), Discovery: s.URL + "/t", Meets: true, AdvertisePeerURLs: []string{"http://127.0.0.1:1"}}
+	writeFile(t, filepath.Join(cfg.DataDir, "member", "snap", "db"), "")
+	_, err := findOrigin(t.Context(), cfg, nil, slog.New(slog.DiscardHandler))
+	if !errors.Is(err, etcdserver.ErrDataDir) || asked != 0 {
+		t.Errorf("error %v after %d requests, want %v", err, asked, etcdserver.ErrDataDir)
+	}
+}
+
+// TestFallbackBesideMember: a proxy beside what a member left could not be started
+// again, and nor could the member.
+func TestFallbackBesideMember(t *testing.T) {
+	for dir, want := range map[string]string{"member/x": fallbackExit, waitingFile: fallbackProxy} {
+		cfg := newConfig()
+		cfg.DataDir, cfg.Discovery = t.TempDir(), "http://127.0.0.1:1/t"
+		writeFile(t, filepath.Join(cfg.DataDir, dir), "")
+		if err := bootstrap(t.Context(), cfg, slog.New(slog.DiscardHandler)); err != nil || cfg.Fallback != want {
+			t.Errorf("with %s: fallback %s, %v, want %s", dir, cfg.Fallback, err, want)
+		}
+	}
+}
+
+func TestEnvironWithoutPasswords(t *testing.T) {
+	o := newOptions(pflag.NewFlagSet("", pflag.ContinueOnError))
+	notes, err := o.fromEnviron([]string{"ETCD_DISCOVERY=https://u:secret@h/t", "ETCD_DISCOVERY_PROXY=http://u:secret@h:1"})
+	if text := fmt.Sprint(notes); err != nil || strings.Contains(text, "secret") || !strings.Contains(text, "https://u:xxxxx@h/t") {
+		t.Errorf("notes %s, %v", text, err)
+	}
+	if o.cfg.Discovery != "https://u:secret@h/t" {
+		t.Errorf("discovery %s", o.cfg.Discovery)
 	}
 }
