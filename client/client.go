@@ -12,7 +12,7 @@
 // credentials only when they lead to an endpoint.
 //
 // Texts of errors are those of the client library of etcd 2.3, for programs print
-// them. No goroutine outlives a call.
+// them. Nothing outlives a call but idle connections, which Close ends.
 package client
 
 import (

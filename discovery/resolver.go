@@ -1,6 +1,18 @@
 package discovery
 
-import "etcd2/membership"
+import (
+	"context"
+	"net"
+	"net/netip"
+
+	"etcd2/membership"
+)
+
+// SystemHosts finds the addresses of a host name the way the system does, so that
+// /etc/hosts counts. It is a membership.Resolver.
+func SystemHosts(ctx context.Context, host string) ([]netip.Addr, error) {
+	return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+}
 
 // HostResolver finds the addresses of host names with a name server, "host" or
 // "host:port", instead of those of the system.

@@ -12,10 +12,10 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/netip"
 	"slices"
 	"time"
 
+	"etcd2/internal/tlsconf"
 	"etcd2/membership"
 )
 
@@ -53,9 +53,7 @@ func New(cfg Config) *Client {
 		cfg.Dial = new(net.Dialer).DialContext
 	}
 	if cfg.Lookup == nil {
-		cfg.Lookup = func(ctx context.Context, host string) ([]netip.Addr, error) {
-			return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
-		}
+		cfg.Lookup = SystemHosts
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
@@ -79,24 +77,11 @@ func (c *Config) dialTLS(ctx context.Context, network, addr string) (net.Conn, e
 	if c.TLS == nil {
 		return nil, errNoTLS
 	}
-	host, _, err := net.SplitHostPort(addr)
-	if err != nil {
-		return nil, err
-	}
 	conn, err := c.Dial(ctx, network, addr)
 	if err != nil {
 		return nil, err
 	}
-	settings := c.TLS()
-	if settings.ServerName == "" {
-		settings.ServerName = host
-	}
-	secure := tls.Client(conn, settings)
-	if err := secure.HandshakeContext(ctx); err != nil {
-		conn.Close()
-		return nil, err
-	}
-	return secure, nil
+	return tlsconf.Handshake(ctx, conn, addr, c.TLS())
 }
 
 // Running is a cluster as one of its members describes it.

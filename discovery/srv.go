@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/netip"
 	"net/url"
 	"slices"
@@ -143,9 +142,7 @@ func newFinder(cfg SRVConfig) (*finder, error) {
 		return nil, err
 	}
 	if cfg.Lookup == nil {
-		cfg.Lookup = func(ctx context.Context, host string) ([]netip.Addr, error) {
-			return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
-		}
+		cfg.Lookup = SystemHosts
 		if cfg.Server != "" {
 			cfg.Lookup = n.addresses
 		}

@@ -46,8 +46,9 @@ var (
 	ErrVanished = errors.New("discovery: the registration of this member is gone or was changed")
 )
 
-// Join registers a member of this name and with these peer URLs at the meeting place, and waits until all have arrived. The result is the
-// initial cluster; IDs are computed with the URL as cluster token.
+// Join registers self, of which name and peer URLs count, at the meeting place, and
+// waits until all have arrived. The result is the initial cluster; IDs are computed
+// with the URL as cluster token.
 //
 // Nobody listening there, and server errors, are waited out for as long as it
 // takes. The error is that of ctx, or a *JoinError, which knows what to tell the

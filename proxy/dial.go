@@ -7,6 +7,8 @@ import (
 	"net"
 	"net/http"
 	"time"
+
+	"etcd2/internal/tlsconf"
 )
 
 var errNoTLS = errors.New("https, but no TLS settings to dial with")
@@ -62,26 +64,13 @@ func (d *dialer) Secure(ctx context.Context, network, addr string) (net.Conn, er
 	if d.tls == nil {
 		return nil, errNoTLS
 	}
-	host, _, err := net.SplitHostPort(addr)
-	if err != nil {
-		return nil, err
-	}
 	conn, err := d.Plain(ctx, network, addr)
 	if err != nil {
 		return nil, err
 	}
-	settings := d.tls()
-	if settings.ServerName == "" {
-		settings.ServerName = host
-	}
 	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
 	defer cancel()
-	secure := tls.Client(conn, settings)
-	if err := secure.HandshakeContext(ctx); err != nil {
-		conn.Close()
-		return nil, err
-	}
-	return secure, nil
+	return tlsconf.Handshake(ctx, conn, addr, d.tls())
 }
 
 // timedConn limits the time of each read and write.

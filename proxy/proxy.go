@@ -36,9 +36,9 @@ func New(cfg Config) *Proxy {
 		id:        newID(),
 		transport: newTransport(&cfg),
 		endpoints: newEndpoints(cfg.FailureWait, cfg.Logger),
+		polls:     newPolls(),
 		ready:     make(chan struct{}),
 	}
-	p.polls = newPolls()
 	p.metrics = newMetrics(p)
 	return p
 }

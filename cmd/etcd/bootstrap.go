@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
-	"net/netip"
 	"net/url"
 
 	"etcd2/discovery"
@@ -26,12 +24,14 @@ func bootstrap(ctx context.Context, c *Config, log *slog.Logger) error {
 		c.Proxies = true
 		return checkProxy(c, log)
 	}
-	running, err := wal.Exists(wal.Config{Dir: c.LogDir()})
+	hasLog, err := wal.Exists(wal.Config{Dir: c.LogDir()})
 	if err != nil {
 		return err
 	}
-	if running {
-		restart(c, log)
+	if hasLog { // what it was told about the initial cluster no longer counts, however wrong that is
+		if c.Discovery != "" {
+			log.Warn(fmt.Sprintf("discovery token ignored since a cluster has already been initialized. Valid log found at %q", c.LogDir()))
+		}
 		return nil
 	}
 	switch {
@@ -66,14 +66,6 @@ func checkProxy(c *Config, log *slog.Logger) error {
 		log.Warn("a proxy passes --enable-pprof over: /debug/pprof/ is that of its members")
 	}
 	return nil
-}
-
-// restart is the start of a member that has a log: what it was told about the
-// initial cluster no longer counts, however wrong that is.
-func restart(c *Config, log *slog.Logger) {
-	if c.Discovery != "" {
-		log.Warn(fmt.Sprintf("discovery token ignored since a cluster has already been initialized. Valid log found at %q", c.LogDir()))
-	}
 }
 
 // initialCluster is the initial cluster as the DNS or the flag has it.
@@ -122,15 +114,7 @@ func checkFounding(ctx context.Context, c *Config, peers membership.Peers, log *
 			return err
 		}
 	}
-	if err := peers.CheckDistinct(); err != nil {
-		return err
-	}
-	return nil
-}
-
-// lookup resolves host names the way the system does.
-func lookup(ctx context.Context, host string) ([]netip.Addr, error) {
-	return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+	return peers.CheckDistinct()
 }
 
 // logConfig prints the settings a member starts with.

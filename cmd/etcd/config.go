@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"etcd2/api/v2"
+	"etcd2/discovery"
 	"etcd2/internal/tlsconf"
 	"etcd2/membership"
 )
@@ -142,7 +143,7 @@ func newConfig() *Config {
 		ClusterState:        stateNew,
 		ClusterToken:        "etcd-cluster",
 		Fallback:            fallbackProxy,
-		Lookup:              lookup,
+		Lookup:              discovery.SystemHosts,
 		StrictReconfig:      true,
 		LogFormat:           formatText,
 		LogLevel:            "info",
