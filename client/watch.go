@@ -7,6 +7,8 @@ import (
 	"net/url"
 	"strconv"
 	"time"
+
+	"etcd2/internal/pause"
 )
 
 // Pauses between polls that a server ends without an event, so that one that does
@@ -47,7 +49,7 @@ func (k Keys) Watcher(key string, o WatcherOptions) *Watcher {
 // history no longer reaches back to where the Watcher is, so the caller has to read
 // the keys and begin with a new one.
 func (w *Watcher) Next(ctx context.Context) (*Response, error) {
-	pause := pauseMin
+	idle := pause.Growing{Min: pauseMin, Max: pauseMax}
 	for {
 		w.query.Set("waitIndex", strconv.FormatUint(w.next, 10))
 		began := time.Now()
@@ -60,23 +62,10 @@ func (w *Watcher) Next(ctx context.Context) (*Response, error) {
 			return nil, err
 		}
 		if time.Since(began) >= pollCalm {
-			pause = pauseMin
+			idle.Reset()
 		}
-		if err := sleep(ctx, pause); err != nil {
+		if err := idle.Wait(ctx); err != nil {
 			return nil, err
 		}
-		pause = min(2*pause, pauseMax)
-	}
-}
-
-// sleep waits for d, or less when ctx ends, whose error it returns.
-func sleep(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
 	}
 }

@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"sync"
 	"time"
+
+	"etcd2/internal/pause"
 )
 
 const (
@@ -118,19 +120,21 @@ func splitHost(hostport string) (*host, error) {
 // tries counts attempts and knows when to give up.
 type tries struct {
 	n    int
-	wait time.Duration
+	rest pause.Growing
 	end  time.Time
 }
 
-func newTries(patience time.Duration) *tries { return &tries{end: time.Now().Add(patience)} }
+func newTries(patience time.Duration) *tries {
+	return &tries{rest: pause.Growing{Min: 500 * time.Millisecond, Max: tellEvery}, end: time.Now().Add(patience)}
+}
 
 // again waits for the next attempt; false when patience is at its end.
 func (f *finder) again(ctx context.Context, t *tries, why string) (bool, error) {
 	t.n++
-	t.wait = min(max(2*t.wait, 500*time.Millisecond), tellEvery)
-	if time.Now().Add(t.wait).After(t.end) {
+	wait := t.rest.Next()
+	if time.Now().Add(wait).After(t.end) {
 		return false, nil
 	}
-	f.log.Info(fmt.Sprintf("%s, asking again in %s", why, t.wait))
-	return true, sleep(ctx, t.wait)
+	f.log.Info(fmt.Sprintf("%s, asking again in %s", why, wait))
+	return true, pause.For(ctx, wait)
 }

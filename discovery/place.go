@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"etcd2/client"
+	"etcd2/internal/pause"
 	"etcd2/membership"
 )
 
@@ -45,7 +46,7 @@ type place struct {
 	registering func() error // nil for nothing
 	registered  bool
 
-	retry    backoff
+	retry    pause.Growing
 	told     map[membership.ID]bool // members that are in the log
 	progress progress
 }
@@ -98,7 +99,8 @@ func (p *place) await(ctx context.Context, self membership.Member) (membership.P
 // gather waits until all have arrived. self has registered; nil is somebody who
 // does not take part.
 func (p *place) gather(ctx context.Context, self *membership.Member) (membership.Peers, error) {
-	missed, before, idle := 0, -1, pause{}
+	missed, before := 0, -1
+	idle := pause.Growing{Min: idleMin, Max: tellEvery}
 	for {
 		here, err := p.look(ctx)
 		if err != nil {
@@ -112,7 +114,7 @@ func (p *place) gather(ctx context.Context, self *membership.Member) (membership
 			case missed > missesMax:
 				return nil, ErrVanished
 			}
-			if err := sleep(ctx, time.Second); err != nil {
+			if err := pause.For(ctx, time.Second); err != nil {
 				return nil, err
 			}
 			continue
@@ -127,8 +129,8 @@ func (p *place) gather(ctx context.Context, self *membership.Member) (membership
 			return p.complete(here, peers)
 		}
 		if len(here.arrived) != before {
-			idle = pause{}
-		} else if err := idle.wait(ctx); err != nil {
+			idle.Reset()
+		} else if err := idle.Wait(ctx); err != nil {
 			return nil, err
 		}
 		before = len(here.arrived)
@@ -137,7 +139,7 @@ func (p *place) gather(ctx context.Context, self *membership.Member) (membership
 			return nil, err
 		}
 		if !event {
-			idle = pause{} // it took its time
+			idle.Reset() // it took its time
 		}
 	}
 }

@@ -8,24 +8,20 @@ import (
 	"time"
 
 	"etcd2/client"
+	"etcd2/internal/pause"
 )
 
 const (
+	// Pauses between attempts at a place that does not answer.
 	retryMin = 2 * time.Second
 	retryMax = time.Minute
+	// idleMin is the first pause between looks that bring nothing new although
+	// something happened: a busy or hostile place must not keep this process busy.
+	// They grow up to tellEvery.
+	idleMin = 100 * time.Millisecond
 	// tellEvery is the least time between two lines about the progress.
 	tellEvery = 5 * time.Second
 )
-
-// backoff is the wait between attempts: it doubles up to retryMax.
-type backoff struct{ wait time.Duration }
-
-// next returns the wait as it is told to people. The real one is up to a quarter
-// shorter, so that members which lost the same server come back one by one.
-func (b *backoff) next() (told, real time.Duration) {
-	b.wait = min(max(2*b.wait, retryMin), retryMax)
-	return b.wait, b.wait - rand.N(b.wait/4)
-}
 
 // persist repeats a request until it is answered. The error is that of ctx or one
 // that will not go away.
@@ -35,7 +31,7 @@ func (p *place) persist(ctx context.Context, what string, request func(context.C
 		err := request(attempt)
 		cancel()
 		if err == nil {
-			p.retry = backoff{}
+			p.retry.Reset()
 			return nil
 		}
 		if err := p.failed(ctx, what, err); err != nil {
@@ -67,18 +63,11 @@ func (p *place) failed(ctx context.Context, what string, err error) error {
 	for i, reason := range reasons {
 		p.log.Error(fmt.Sprintf("error #%d: %v", i, reason))
 	}
-	told, wait := p.retry.next()
+	told := p.retry.Next()
 	p.log.Info(fmt.Sprintf("%s: error connecting to %s, retrying in %s", what, p.base, told))
-	return sleep(ctx, wait)
-}
-
-// pause is the wait between looks that bring nothing new although something
-// happened, so that a busy or hostile place does not keep this process busy.
-type pause struct{ length time.Duration }
-
-func (w *pause) wait(ctx context.Context) error {
-	w.length = min(max(2*w.length, 100*time.Millisecond), tellEvery)
-	return sleep(ctx, w.length)
+	// The wait is up to a quarter shorter than it says, so that members which lost the
+	// same server come back one by one.
+	return pause.For(ctx, told-rand.N(told/4))
 }
 
 // progress decides when a line about the progress is due: when more have arrived,
@@ -104,16 +93,4 @@ func (p *progress) next(arrived int) time.Duration {
 		every = tellEvery
 	}
 	return max(0, time.Until(p.at.Add(every)))
-}
-
-// sleep waits for d, or less when ctx ends, whose error it returns.
-func sleep(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
 }

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"etcd2/client"
+	"etcd2/internal/pause"
 	"etcd2/membership"
 )
 
@@ -129,7 +130,8 @@ func meet(cfg URLConfig) (*place, error) {
 	return &place{
 		keys: c.KeysBelow(""), path: path, base: u.Redacted(), token: cfg.URL, log: log,
 		registering: cfg.Registering, registered: cfg.Registered,
-		told: make(map[membership.ID]bool),
+		retry: pause.Growing{Min: retryMin, Max: retryMax},
+		told:  make(map[membership.ID]bool),
 	}, nil
 }
 

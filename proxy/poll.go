@@ -12,6 +12,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"etcd2/internal/pause"
 )
 
 const (
@@ -243,8 +245,7 @@ func (w *poll) run(ctx context.Context, p *Proxy, o *outgoing) {
 			return
 		}
 		p.cfg.Logger.Info("endpoint " + a.Request.URL.Host + " broke off a watch, resuming it")
-		if !pause(ctx, resumePause) {
-			w.err = ctx.Err()
+		if w.err = pause.For(ctx, resumePause); w.err != nil {
 			return
 		}
 		if w.key.since == 0 {

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"etcd2/internal/pause"
 	"etcd2/membership"
 )
 
@@ -29,20 +30,8 @@ func (p *Proxy) keepRefreshing(ctx context.Context) {
 	f.urls = slices.Sorted(slices.Values(f.urls))
 	f.refresh(ctx)
 	close(p.ready)
-	for pause(ctx, f.interval()) {
+	for pause.For(ctx, f.interval()) == nil {
 		f.refresh(ctx)
-	}
-}
-
-// pause waits and tells whether ctx goes on.
-func pause(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-t.C:
-		return true
 	}
 }
 

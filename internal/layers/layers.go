@@ -44,6 +44,7 @@ var places = map[string]place{
 	"internal/disk":      {rung: 0, modules: []string{system}},
 	"internal/tlsconf":   {rung: 0},
 	"internal/openfiles": {rung: 0},
+	"internal/pause":     {rung: 0},
 	"version":            {rung: 0},
 
 	"raftnode": {rung: 1, modules: []string{raft, protobuf}},

@@ -7,7 +7,8 @@
 // change nothing but the log.
 //
 // The settings allow TLS 1.2 and above, and agree on no protocol by ALPN: what
-// they carry is HTTP/1.1. Handshakes never wait for a file.
+// they carry is HTTP/1.1. Handshakes never wait for a file. Handshake is that of one
+// who dials.
 package tlsconf
 
 import (
