@@ -23,6 +23,12 @@ const (
 	joinWindow = time.Minute
 	// resumePause keeps a member that cuts all polls from being asked without a break.
 	resumePause = 100 * time.Millisecond
+	// lagPause is the same for a member that has yet to learn what another one has told
+	// clients.
+	lagPause = 500 * time.Millisecond
+	// lagMax is how long that may take: when a leader dies the others go on from its
+	// last writes once they have elected another one.
+	lagMax = 10 * time.Second
 	// eventBytesMax is more than a member ever sends as one event.
 	eventBytesMax = 64 << 20
 )
@@ -99,6 +105,8 @@ type poll struct {
 	key    pollKey
 	begun  time.Time
 	cancel context.CancelFunc
+
+	lagging time.Time // since when the poll cannot go on for that; of run alone
 
 	clients int                      // that wait; guarded by polls.mu
 	at      atomic.Pointer[endpoint] // who is asked
@@ -244,8 +252,12 @@ func (w *poll) run(ctx context.Context, p *Proxy, o *outgoing) {
 		if !more {
 			return
 		}
-		p.cfg.Logger.Info("endpoint " + a.Request.URL.Host + " broke off a watch, resuming it")
-		if w.err = pause.For(ctx, resumePause); w.err != nil {
+		rest := lagPause
+		if w.lagging.IsZero() {
+			p.cfg.Logger.Info("endpoint " + a.Request.URL.Host + " broke off a watch, resuming it")
+			rest = resumePause
+		}
+		if w.err = pause.For(ctx, rest); w.err != nil {
 			return
 		}
 		if w.key.since == 0 {
@@ -264,9 +276,13 @@ func (w *poll) take(ctx context.Context, a *answer) (more bool) {
 			close(w.headed)
 		}
 	case !w.head.continues(a): // and clients have been told otherwise
+		if w.head.lags(a) && w.patient() {
+			return true
+		}
 		w.err = errCut
 		return false
 	}
+	w.lagging = time.Time{}
 	body, err := a.readAll()
 	switch {
 	case err == nil:
@@ -290,12 +306,27 @@ func newHead(a *answer) *head {
 }
 
 // continues tells whether the poll can wait here for what comes after the first
-// answer. A member of another cluster cannot serve it, nor can one that is behind:
-// it may have begun anew, and the poll would wait for ever.
+// answer. A member of another cluster cannot serve it, nor can one that is behind.
 func (h *head) continues(a *answer) bool {
-	next := newHead(a)
-	return next.status == h.status && next.index >= h.index &&
-		a.Header.Get(clusterHeader) == h.header.Get(clusterHeader)
+	return h.same(a) && newHead(a).index >= h.index
+}
+
+// lags tells whether only that is missing, which may be a matter of a moment.
+func (h *head) lags(a *answer) bool {
+	return h.same(a) && newHead(a).index < h.index
+}
+
+func (h *head) same(a *answer) bool {
+	return a.StatusCode == h.status && a.Header.Get(clusterHeader) == h.header.Get(clusterHeader)
+}
+
+// patient tells whether to wait for members that lag. It is limited because one that
+// has begun anew looks the same, and there the poll would wait for ever.
+func (w *poll) patient() bool {
+	if w.lagging.IsZero() {
+		w.lagging = time.Now()
+	}
+	return time.Since(w.lagging) < lagMax
 }
 
 var errTooLong = errors.New("the event is too long")

@@ -173,6 +173,27 @@ func TestPollOutlivesItsMember(t *testing.T) {
 	}
 }
 
+// When the leader dies the others have to learn its last writes first, and that takes
+// as long as an election.
+func TestPollWaitsForAMemberThatLags(t *testing.T) {
+	withWatched(t, func(t *testing.T, b *bench, a, c *watched) {
+		client := b.Poll(xPoll)
+		b.order("c", "a")
+		c.Set(9)
+		a.waiting <- "cut"
+		time.Sleep(3 * time.Second)
+		c.Set(10)
+		time.Sleep(lagPause)
+		c.waiting <- event(11)
+		if g := <-client; g != (got{"10", event(11), nil}) {
+			t.Errorf("the client got %+v", g)
+		}
+		if n := len(c.Polls()); n > 8 {
+			t.Errorf("the member was asked %d times in three seconds", n)
+		}
+	})
+}
+
 // A member that has begun anew has no such index: clients must start again too.
 func TestPollIsCutWhenItCannotGoOn(t *testing.T) {
 	withWatched(t, func(t *testing.T, b *bench, a, _ *watched) {
