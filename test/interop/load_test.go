@@ -178,7 +178,8 @@ func TestMemberDiesUnderLoad(t *testing.T) {
 	t.Parallel()
 	const workers, requests, polls = 8, 100, 20
 	front, members := startFront(t)
-	target := following(t, front, members)
+	target := serving(t, front, members)
+	lead(t, without(members, target)[0])
 
 	callers := make([]*caller, polls)
 	defer func() { hangUp(callers) }()
@@ -215,9 +216,48 @@ func TestMemberDiesUnderLoad(t *testing.T) {
 	}
 }
 
-// following returns the member to which the proxy sends requests, and makes sure that
-// another one leads.
-func following(t *testing.T, front *proc.Member, members []*proc.Member) *proc.Member {
+// TestPollsOutliveTheLeader: clients begin to wait at the leader while others write,
+// and it is killed. The others may not know its last writes yet; the polls go on
+// all the same.
+func TestPollsOutliveTheLeader(t *testing.T) {
+	t.Parallel()
+	const clients, atOnce = 200, 8
+	front, members := startFront(t)
+	target := serving(t, front, members)
+	lead(t, target)
+	callers := make([]*caller, clients)
+	defer func() { hangUp(callers) }()
+	each(t, clients, atOnce, func(i int) (err error) {
+		if callers[i], err = call(front, fmt.Sprintf("/v2/keys/watched/%d?wait=true", i)); err != nil {
+			return err
+		}
+		if i == clients-1 {
+			target.Kill()
+			return nil
+		}
+		_ = write(front, "busy", strconv.Itoa(i)) // may fail once the leader is dead
+		return nil
+	})
+	var last error
+	proc.Eventually(t, patience, "a write while the others elect a leader", func() bool {
+		last = write(front, "busy", "again")
+		return last == nil
+	})
+	each(t, clients, atOnce, func(i int) error {
+		if err := write(front, fmt.Sprintf("watched/%d", i), "done"); err != nil {
+			return err
+		}
+		callers[i].SetDeadline(time.Now().Add(patience))
+		body, err := io.ReadAll(callers[i].answer.Body)
+		if err == nil && !strings.Contains(string(body), `"value":"done"`) {
+			err = fmt.Errorf("the event is %q", body)
+		}
+		return err
+	})
+}
+
+// serving returns the member to which the proxy sends requests.
+func serving(t *testing.T, front *proc.Member, members []*proc.Member) *proc.Member {
 	t.Helper()
 	var list struct{ Endpoints []string }
 	if err := json.Unmarshal([]byte(get(t, front, "/v2/config/local/proxy")), &list); err != nil {
@@ -227,15 +267,20 @@ func following(t *testing.T, front *proc.Member, members []*proc.Member) *proc.M
 	if i < 0 {
 		t.Fatalf("the endpoints are %q, want those of three members", list.Endpoints)
 	}
-	var other struct{ ID string }
-	if err := json.Unmarshal([]byte(get(t, members[(i+1)%len(members)], "/v2/stats/self")), &other); err != nil {
+	return members[i]
+}
+
+// lead makes a member the leader.
+func lead(t *testing.T, m *proc.Member) {
+	t.Helper()
+	var self struct{ ID string }
+	if err := json.Unmarshal([]byte(get(t, m, "/v2/stats/self")), &self); err != nil {
 		t.Fatal(err)
 	}
-	status, body, err := ask(members[i], wire.Request{Method: "POST", Target: "/v2/members/leader?transfer=" + other.ID})
+	status, body, err := ask(m, wire.Request{Method: "POST", Target: "/v2/members/leader?transfer=" + self.ID})
 	if err != nil || status != http.StatusNoContent {
 		t.Fatalf("transfer of leadership = %d %s, error %v", status, body, err)
 	}
-	return members[i]
 }
 
 // roundTrip writes a value and reads it back.
