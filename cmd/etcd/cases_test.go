@@ -232,7 +232,7 @@ func (r caseRun) run(ctx context.Context) (wrong []string) {
 		}
 	}()
 	for _, then := range c.After {
-		if !p.stderr.await(ctx, then.Until, p.ended) {
+		if !p.stderr.Await(ctx, then.Until, p.ended) {
 			return []string{fmt.Sprintf("never printed %q", then.Until)}
 		}
 		for _, s := range then.Steps {
@@ -242,7 +242,7 @@ func (r caseRun) run(ctx context.Context) (wrong []string) {
 		}
 	}
 	if c.Signal != nil {
-		if !p.stderr.await(ctx, c.Signal.Until, p.ended) {
+		if !p.stderr.Await(ctx, c.Signal.Until, p.ended) {
 			return []string{fmt.Sprintf("never printed %q", c.Signal.Until)}
 		}
 		if err := p.signal(c.Signal.Send); err != nil {
@@ -280,12 +280,12 @@ func (p *program) judge(ctx context.Context, c *recorded) (wrong []string) {
 		}
 	}
 	for _, want := range stderr {
-		if !p.stderr.await(ctx, want, p.ended) {
+		if !p.stderr.Await(ctx, want, p.ended) {
 			wrong = append(wrong, fmt.Sprintf("stderr lacks %q", want))
 		}
 	}
 	for _, want := range c.Expect.StdoutContains {
-		if !p.stdout.await(ctx, want, p.ended) {
+		if !p.stdout.Await(ctx, want, p.ended) {
 			wrong = append(wrong, fmt.Sprintf("stdout lacks %q", want))
 		}
 	}

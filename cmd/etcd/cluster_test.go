@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"etcd2/test/pki"
+	"etcd2/test/proc"
 )
 
 // patience bounds what a good run never waits for.
@@ -30,7 +31,7 @@ type place struct {
 	stop         context.CancelFunc
 	ended        chan struct{} // closed at the end of the run; then the outcome is set
 	outcome      outcome
-	stderr       *output
+	stderr       *proc.Output
 }
 
 // newPlaces makes places that nothing runs in yet. Peers speak https or http.
@@ -82,7 +83,7 @@ func (p *place) start(flags ...string) {
 func (p *place) startProgram(args ...string) {
 	p.t.Helper()
 	ctx, stop := context.WithCancel(p.t.Context())
-	p.stop, p.ended, p.stderr = stop, make(chan struct{}), new(output)
+	p.stop, p.ended, p.stderr = stop, make(chan struct{}), new(proc.Output)
 	ended, stderr := p.ended, p.stderr
 	go func() {
 		defer close(ended)
@@ -104,7 +105,7 @@ func (p *place) prints(text string) {
 	p.t.Helper()
 	ctx, cancel := context.WithTimeout(p.t.Context(), patience)
 	defer cancel()
-	if !p.stderr.await(ctx, text, p.ended) {
+	if !p.stderr.Await(ctx, text, p.ended) {
 		p.t.Fatalf("%s never printed %q", p.name, text)
 	}
 }

@@ -12,9 +12,10 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
+
+	"etcd2/test/proc"
 )
 
 // scene is where one case plays: the processes, listeners and servers it has
@@ -70,7 +71,7 @@ func (s *scene) prepare(ctx context.Context, do step) error {
 		if until == "" {
 			until = "published"
 		}
-		if !p.stderr.await(ctx, until, p.ended) {
+		if !p.stderr.Await(ctx, until, p.ended) {
 			return fmt.Errorf("%q never printed %q:\n%s", do.Start.Args, until, &p.stderr)
 		}
 		if !do.Start.Keep {
@@ -185,7 +186,7 @@ func (s *scene) clear() {
 // program is one run of the program.
 type program struct {
 	cmd            *exec.Cmd
-	stdout, stderr output
+	stdout, stderr proc.Output
 	ended          chan struct{} // closed when it has ended and all its output is here
 }
 
@@ -222,56 +223,6 @@ func (p *program) exit() string {
 		return fmt.Sprintf("signal:%d", n)
 	}
 	return fmt.Sprint(p.cmd.ProcessState.ExitCode())
-}
-
-// output collects what a program prints. Its zero value is empty.
-type output struct {
-	mu    sync.Mutex // guards the fields below
-	text  []byte
-	grown chan struct{} // closed by the next Write; nil when nobody waits
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.text = append(o.text, p...)
-	if o.grown != nil {
-		close(o.grown)
-		o.grown = nil
-	}
-	return len(p), nil
-}
-
-func (o *output) String() string {
-	text, _ := o.look()
-	return text
-}
-
-// look returns the text and a channel that is closed when there is more.
-func (o *output) look() (string, <-chan struct{}) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.grown == nil {
-		o.grown = make(chan struct{})
-	}
-	return string(o.text), o.grown
-}
-
-// await waits until the text is printed; false if the program or ctx ended first.
-func (o *output) await(ctx context.Context, text string, ended <-chan struct{}) bool {
-	for {
-		got, more := o.look()
-		if strings.Contains(got, text) {
-			return true
-		}
-		select {
-		case <-more:
-		case <-ended:
-			return strings.Contains(o.String(), text)
-		case <-ctx.Done():
-			return false
-		}
-	}
 }
 
 // freePorts finds ten ports nobody uses at this moment.

@@ -135,17 +135,11 @@ func (p *process) exit(t *testing.T) int {
 // await waits until the process has printed a text.
 func (p *process) await(t *testing.T, text string) {
 	t.Helper()
-	proc.Eventually(t, patience, fmt.Sprintf("the server prints %q", text), func() bool {
-		if strings.Contains(p.log.String(), text) {
-			return true
-		}
-		select {
-		case <-p.done:
-			t.Fatalf("the server ended before it printed %q", text)
-		default:
-		}
-		return false
-	})
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if !p.log.Await(ctx, text, p.done) {
+		t.Fatalf("the server never printed %q", text)
+	}
 }
 
 // loopback plays all hosts on one: every printed address and port becomes a free

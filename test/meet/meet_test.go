@@ -12,7 +12,6 @@ import (
 	"os"
 	"os/exec"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -27,43 +26,16 @@ func TestMain(m *testing.M) { os.Exit(proc.Main(m)) }
 // founder is one member that looks for the others.
 type founder struct {
 	self membership.Member
-	log  lines
+	log  proc.Output
 	end  chan error // gets the outcome
 	got  membership.Peers
 }
 
-// lines is a log to look for a line in.
-type lines struct {
-	mu   sync.Mutex // guards text
-	text strings.Builder
-	more chan struct{} // gets a token with a line; holds one
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	select {
-	case l.more <- struct{}{}:
-	default:
-	}
-	return l.text.Write(p)
-}
-
-func (l *lines) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
-}
-
-// await waits for a line.
-func (l *lines) await(ctx context.Context, t *testing.T, text string) {
+// await waits for a line of the log.
+func (f *founder) await(ctx context.Context, t *testing.T, text string) {
 	t.Helper()
-	for !strings.Contains(l.String(), text) {
-		select {
-		case <-l.more:
-		case <-ctx.Done():
-			t.Fatalf("the log has no %q:\n%s", text, l)
-		}
+	if !f.log.Await(ctx, text, nil) {
+		t.Fatalf("the log has no %q:\n%s", text, &f.log)
 	}
 }
 
@@ -71,7 +43,6 @@ func (l *lines) await(ctx context.Context, t *testing.T, text string) {
 func start(ctx context.Context, at string, n int) *founder {
 	f := &founder{
 		self: membership.Member{Name: fmt.Sprintf("infra%d", n), PeerURLs: []string{fmt.Sprintf("http://10.0.1.1%d:2380", n)}},
-		log:  lines{more: make(chan struct{}, 1)},
 		end:  make(chan error, 1),
 	}
 	go func() {
@@ -117,10 +88,10 @@ func meet(ctx context.Context, t *testing.T, server *proc.Member) {
 
 	founders := []*founder{start(ctx, at, 0), start(ctx, at, 1)}
 	for _, f := range founders {
-		f.log.await(ctx, t, "found 2 peer(s), waiting for 1 more")
+		f.await(ctx, t, "found 2 peer(s), waiting for 1 more")
 	}
 	server.Kill()
-	founders[0].log.await(ctx, t, "waiting for other nodes: error connecting to "+server.URL()+", retrying in 2s")
+	founders[0].await(ctx, t, "waiting for other nodes: error connecting to "+server.URL()+", retrying in 2s")
 	if err := server.Restart(); err != nil {
 		t.Fatal(err)
 	}
