@@ -51,7 +51,7 @@ type pollKey struct {
 func pollOf(r *http.Request, body []byte) (pollKey, bool) {
 	path := r.URL.EscapedPath()
 	if r.Method != http.MethodGet || len(body) > 0 || !strings.HasPrefix(path, "/v2/keys") ||
-		!strings.Contains(r.URL.RawQuery, "wait") || r.Header.Get("Authorization") != "" {
+		!strings.Contains(r.URL.RawQuery, "wait") || len(r.Header["Authorization"]) > 0 {
 		return pollKey{}, false
 	}
 	key := pollKey{
@@ -231,6 +231,13 @@ func (s *polls) end(w *poll) {
 	close(w.done)
 }
 
+// close keeps others from joining a poll that goes on.
+func (s *polls) close(w *poll) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.forget(w)
+}
+
 // forget keeps others from joining. The caller holds mu.
 func (s *polls) forget(w *poll) {
 	if s.open[w.key] == w {
@@ -251,6 +258,9 @@ func (w *poll) run(ctx context.Context, p *Proxy, o *outgoing) {
 		more := w.take(ctx, a)
 		if !more {
 			return
+		}
+		if w.key.since == 0 {
+			p.polls.close(w) // the next member's first events may be older than who joins now
 		}
 		rest := lagPause
 		if w.lagging.IsZero() {

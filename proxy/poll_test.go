@@ -194,6 +194,30 @@ func TestPollWaitsForAMemberThatLags(t *testing.T) {
 	})
 }
 
+// A poll that goes on at another member asks for what has happened meanwhile. That
+// is past for who comes now, though the proxy does not know how far that member is.
+func TestNobodyJoinsWhatIsResumed(t *testing.T) {
+	withWatched(t, func(t *testing.T, b *bench, a, c *watched) {
+		early := b.Poll(xPoll)
+		b.order("c", "a") // as if a could no longer be reached
+		a.waiting <- "cut"
+		c.Set(15)
+		synctest.Wait()
+		late := b.Poll(xPoll)
+		time.Sleep(2 * resumePause)
+		synctest.Wait()
+		if polls := c.Polls(); len(polls) != 2 || polls[0] != "wait=true" || polls[1] != "wait=true&waitIndex=11" {
+			t.Fatalf("the other member was asked %q, want both", polls)
+		}
+		c.waiting <- event(16)
+		c.waiting <- event(16)
+		if g := <-late; g != (got{"15", event(16), nil}) {
+			t.Errorf("the late client got %+v", g)
+		}
+		<-early
+	})
+}
+
 // A member that has begun anew has no such index: clients must start again too.
 func TestPollIsCutWhenItCannotGoOn(t *testing.T) {
 	withWatched(t, func(t *testing.T, b *bench, a, _ *watched) {
@@ -290,9 +314,13 @@ func TestPollOf(t *testing.T) {
 		"method":      httptest.NewRequest("HEAD", xPoll, nil),
 		"path":        httptest.NewRequest("GET", "/v2/stats/self?wait=true", nil),
 		"credentials": httptest.NewRequest("GET", xPoll, nil),
+		"second":      httptest.NewRequest("GET", xPoll, nil), // of the same header
 	} {
 		if name == "credentials" {
 			r.SetBasicAuth("root", "x")
+		}
+		if name == "second" {
+			r.Header["Authorization"] = []string{"", "Basic cm9vdDp4"}
 		}
 		if _, ok := pollOf(r, nil); ok {
 			t.Errorf("pollOf: %s does not matter, but must", name)
