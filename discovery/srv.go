@@ -206,6 +206,9 @@ func (f *finder) sets(ctx context.Context, service, wanted string) ([]*set, erro
 			}
 		}
 		for _, s := range both {
+			if !none && s.fails() && s.scheme == wanted {
+				return nil, s.err // the other set would make another cluster
+			}
 			if none || s.fails() {
 				f.log.Warn(fmt.Sprintf("error querying DNS SRV records for _%s %v", s.service, s.err))
 			}

@@ -153,6 +153,27 @@ func TestNameServerComesBack(t *testing.T) {
 	}
 }
 
+// TestNameServerFailsForOneSet: the records of the other scheme are no substitute for
+// those that cannot be had, except for a proxy.
+func TestNameServerFailsForOneSet(t *testing.T) {
+	server := nameServer(t, func(w dns.ResponseWriter, q *dns.Msg) {
+		if q.Question[0].Name == service+"." {
+			m := new(dns.Msg)
+			w.WriteMsg(m.SetRcode(q, dns.RcodeServerFailure))
+			return
+		}
+		slices.Concat(hostsZone(), three("_etcd-server-ssl")).ServeDNS(w, q)
+	})
+	cfg := SRVConfig{Domain: "example.com", Server: server, Patience: time.Millisecond}
+	peers, err := SRV(t.Context(), cfg, membership.Member{Name: "me", PeerURLs: []string{"http://10.0.1.10:2380"}})
+	if err == nil || !strings.Contains(err.Error(), "SERVFAIL") {
+		t.Errorf("SRV = %v, %v", peers, err)
+	}
+	if urls, err := SRVMembers(t.Context(), cfg); len(urls) != 3 || err != nil {
+		t.Errorf("SRVMembers = %v, %v", urls, err)
+	}
+}
+
 // TestHostsThatDoNotResolve: a failing name server is asked for a while and then
 // there is no cluster; a name that does not exist is left out after a few looks.
 func TestHostsThatDoNotResolve(t *testing.T) {
