@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"log/slog"
@@ -72,16 +73,10 @@ func (c Config) withDefaults() Config {
 	if c.Members == nil {
 		panic("proxy: nobody to ask who the members are")
 	}
-	for value, def := range map[*time.Duration]time.Duration{
-		&c.RefreshInterval: 30 * time.Second,
-		&c.FailureWait:     5 * time.Second,
-		&c.DialTimeout:     time.Second,
-		&c.WriteTimeout:    5 * time.Second,
-	} {
-		if *value == 0 {
-			*value = def
-		}
-	}
+	c.RefreshInterval = cmp.Or(c.RefreshInterval, 30*time.Second)
+	c.FailureWait = cmp.Or(c.FailureWait, 5*time.Second)
+	c.DialTimeout = cmp.Or(c.DialTimeout, time.Second)
+	c.WriteTimeout = cmp.Or(c.WriteTimeout, 5*time.Second)
 	if c.Dial == nil {
 		c.Dial = (&net.Dialer{KeepAliveConfig: keepAlive}).DialContext
 	}

@@ -18,6 +18,7 @@
 package discovery
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"net/http"
@@ -85,15 +86,15 @@ const (
 )
 
 func (c Config) withDefaults() Config {
-	orElse(&c.TokenTTL, 7*24*time.Hour)
-	orElse(&c.TokensMax, 10_000)
-	orElse(&c.SizeMax, 32)
-	orElse(&c.KeysMax, 64)
-	orElse(&c.ValueBytesMax, 1024)
-	orElse(&c.RequestsPerSecond, 50)
-	orElse(&c.TokensPerMinute, 10)
-	orElse(&c.WaitsMax, 512)
-	orElse(&c.Logger, slog.New(slog.DiscardHandler))
+	c.TokenTTL = cmp.Or(c.TokenTTL, 7*24*time.Hour)
+	c.TokensMax = cmp.Or(c.TokensMax, 10_000)
+	c.SizeMax = cmp.Or(c.SizeMax, 32)
+	c.KeysMax = cmp.Or(c.KeysMax, 64)
+	c.ValueBytesMax = cmp.Or(c.ValueBytesMax, 1024)
+	c.RequestsPerSecond = cmp.Or(c.RequestsPerSecond, 50)
+	c.TokensPerMinute = cmp.Or(c.TokensPerMinute, 10)
+	c.WaitsMax = cmp.Or(c.WaitsMax, 512)
+	c.Logger = cmp.Or(c.Logger, slog.New(slog.DiscardHandler))
 	if c.Observe.Minted == nil {
 		c.Observe.Minted = func() {}
 	}
@@ -104,14 +105,6 @@ func (c Config) withDefaults() Config {
 		c.Observe.Refused = func(string) {}
 	}
 	return c
-}
-
-// orElse sets a field that was left alone.
-func orElse[T comparable](field *T, value T) {
-	var zero T
-	if *field == zero {
-		*field = value
-	}
 }
 
 // Service is the discovery service of one member. Any goroutine may use it.

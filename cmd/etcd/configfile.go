@@ -49,23 +49,27 @@ func (o *options) fromFile() ([]note, error) {
 	}
 	notes := []note{{slog.LevelInfo, fmt.Sprintf("Loading server configuration from %q. Flags and environment variables that are given too take precedence.", path)}}
 	settings, err := parseConfigFile(text, o.flags)
-	if err == nil {
-		for _, s := range settings {
-			if s.flag == "" {
-				notes = append(notes, warning("%s:%d: %s is a setting of etcd 3 and has no effect", path, s.line, s.key))
-				continue
-			}
-			if err = o.setFromFile(path, s); err != nil {
-				break
-			}
+	if err != nil {
+		return notes, inFile(path, err)
+	}
+	for _, s := range settings {
+		if s.flag == "" {
+			notes = append(notes, warning("%s:%d: %s is a setting of etcd 3 and has no effect", path, s.line, s.key))
+			continue
+		}
+		if err := o.setFromFile(path, s); err != nil {
+			return notes, inFile(path, err)
 		}
 	}
+	return notes, nil
+}
+
+// inFile puts the name of the file before a mistake in it.
+func inFile(path string, err error) error {
 	if bad, ok := errors.AsType[*lineError](err); ok {
-		err = fmt.Errorf("%s:%w", path, bad)
-	} else if err != nil {
-		err = fmt.Errorf("%s: %w", path, err)
+		return fmt.Errorf("%s:%w", path, bad)
 	}
-	return notes, err
+	return fmt.Errorf("%s: %w", path, err)
 }
 
 // setFromFile gives one setting to its flag, unless that has been given already.

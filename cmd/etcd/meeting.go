@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/http"
@@ -83,12 +84,7 @@ func (m *running) meetingPlace(keys http.Handler) *discovery.Service {
 }
 
 // perClient is a rate as package discovery has it, where 0 stands for a default.
-func perClient(n uint) float64 {
-	if n == 0 {
-		return -1
-	}
-	return float64(n)
-}
+func perClient(n uint) float64 { return cmp.Or(float64(n), -1) }
 
 // pagesOnly serves of h what tells about the server, and no keys.
 func pagesOnly(h http.Handler) http.Handler {

@@ -184,12 +184,7 @@ func memberConfig(cfg *Config, from *origin, metrics *v2.Metrics, log *slog.Logg
 }
 
 // limit is a rate as package peer has it, where 0 stands for a default.
-func limit(rate uint64) int64 {
-	if rate == 0 {
-		return -1
-	}
-	return int64(min(rate, math.MaxInt64))
-}
+func limit(rate uint64) int64 { return cmp.Or(int64(min(rate, math.MaxInt64)), -1) }
 
 // awaitAnnounced lets the member publish itself before the first client is
 // served, so that its own writes come first in the log. It waits no longer than
