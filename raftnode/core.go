@@ -2,6 +2,7 @@ package raftnode
 
 import (
 	"fmt"
+	"slices"
 
 	"go.etcd.io/raft/v3"
 	"go.etcd.io/raft/v3/raftpb"
@@ -276,15 +277,24 @@ func (c *Core) Work() (Work, bool) {
 	if rd.SoftState != nil {
 		c.setRole(rd.SoftState)
 	}
+	var votes []*raftpb.Message
 	for _, m := range rd.Messages {
-		switch m.GetTo() {
-		case raft.LocalAppendThread:
+		switch {
+		case m.GetTo() == raft.LocalAppendThread:
 			w.Append = c.appendWork(m)
-		case raft.LocalApplyThread:
+		case m.GetTo() == raft.LocalApplyThread:
 			w.Apply = &Committed{Entries: m.GetEntries(), responses: m.GetResponses()}
+		case m.GetType() == raftpb.MsgVote:
+			votes = append(votes, m)
 		default:
 			w.Send = append(w.Send, m)
 		}
+	}
+	if len(votes) > 0 {
+		// Raft would let the others elect this member before its own term and vote are
+		// durable. After a crash it could then be elected in that term again, and put
+		// other entries at places where somebody still has those of the first time.
+		w.Append.Responses = append(slices.Clip(w.Append.Responses), votes...)
 	}
 	c.noteCommit()
 	for _, m := range w.Send {

@@ -112,6 +112,55 @@ func TestLeaderSendsBeforeItHasSaved(t *testing.T) {
 	}
 }
 
+// A member that is elected by the others alone, and then forgets in a crash that it
+// stood for election, could lead twice in one term.
+func TestCandidateAsksOnceItsOwnVoteIsSaved(t *testing.T) {
+	g := newGroup(t, Config{}, 1, 2, 3)
+	m := g.member(1)
+	if err := m.Campaign(); err != nil {
+		t.Fatal(err)
+	}
+	var vote *Append
+	for vote == nil { // until the others have told that they would vote for it
+		w, ok := m.Work()
+		if !ok {
+			t.Fatal("the member does not stand for election")
+		}
+		if w.Append != nil && w.Append.Hard.GetVote() == 1 {
+			vote = w.Append
+		}
+		for _, msg := range w.Send {
+			if msg.GetType() == raftpb.MsgVote {
+				t.Fatalf("asks for votes in term %d before its own is saved", msg.GetTerm())
+			}
+		}
+		g.deliver(w.Send)
+		for _, id := range []uint64{2, 3} {
+			for more := true; more; {
+				var sent []*raftpb.Message
+				sent, more = g.member(id).do(t)
+				g.deliver(sent)
+			}
+		}
+	}
+	m.save(t, *vote)
+	w, _ := m.Work()
+	asked := 0
+	for _, msg := range w.Send {
+		if msg.GetType() == raftpb.MsgVote {
+			asked++
+		}
+	}
+	if asked != 2 {
+		t.Errorf("asks %d members after the save, want 2", asked)
+	}
+	g.deliver(w.Send)
+	g.settle()
+	if !m.IsLeader() {
+		t.Error("the member is not elected")
+	}
+}
+
 func TestFollowerAcknowledgesOnlyWhatIsSaved(t *testing.T) {
 	g := newGroup(t, Config{}, 1, 2, 3)
 	leader := g.elect(1)

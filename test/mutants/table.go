@@ -13,7 +13,7 @@ type mutant struct {
 var (
 	simulation = []string{"./internal/sim", "-run", "^TestSim$"}
 	logTests   = []string{"./wal", "-run", "Flipped|Vote"}
-	raftTests  = []string{"./raftnode", "-run", "Merge"}
+	raftTests  = []string{"./raftnode", "-run", "Merge|Candidate"}
 	slowTests  = []string{"./raftnode", "-run", "SlowApplier", "-timeout", "30s"} // hangs
 	storeTests = []string{"./store"}
 	snapTests  = []string{"./snap"}
@@ -36,6 +36,13 @@ var mutants = []mutant{
 			}
 `,
 		test: simulation,
+	},
+	{
+		name: "votes are asked for before one's own is saved",
+		file: "raftnode/core.go",
+		old:  "case m.GetType() == raftpb.MsgVote:",
+		new:  "case m.GetType() == raftpb.MsgVote && c == nil:",
+		test: raftTests,
 	},
 	{
 		name: "the log is not synced",
