@@ -44,8 +44,8 @@ func runWrk(ctx context.Context, wrk, script, addr string, conns int, length tim
 var (
 	// Average, deviation and maximum may touch each other when they are long.
 	wrkMax      = regexp.MustCompile(`Latency\s+[\d.]+[a-z]+\s*[\d.]+[a-z]+\s*([\d.]+[a-z]+)`)
-	wrkP50      = regexp.MustCompile(`50%\s+(\S+)`)
-	wrkP99      = regexp.MustCompile(`99%\s+(\S+)`)
+	wrkP50      = regexp.MustCompile(`(?m)^\s+50%\s+(\S+)`)
+	wrkP99      = regexp.MustCompile(`(?m)^\s+99%\s+(\S+)`)
 	wrkRequests = regexp.MustCompile(`(\d+) requests in`)
 	wrkRate     = regexp.MustCompile(`Requests/sec:\s+(\S+)`)
 	wrkBad      = regexp.MustCompile(`(?m)^\s*(Non-2xx.*|Socket errors.*)$`)
