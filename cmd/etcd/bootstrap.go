@@ -57,12 +57,13 @@ func bootstrap(ctx context.Context, c *Config, log *slog.Logger) error {
 
 // checkProxy refuses a proxy that is asked for what only a member can do.
 func checkProxy(c *Config, log *slog.Logger) error {
-	switch {
-	case c.DiscoveryServiceOnly:
+	if c.DiscoveryServiceOnly {
 		return fmt.Errorf("cannot serve discovery as a proxy: use a data directory other than %s, and no --proxy", c.DataDir)
-	case c.DiscoveryService:
+	}
+	if c.DiscoveryService {
 		log.Warn("a proxy passes --enable-discovery-service over: its members are the discovery service if they have that flag")
-	case c.EnablePprof:
+	}
+	if c.EnablePprof {
 		log.Warn("a proxy passes --enable-pprof over: /debug/pprof/ is that of its members")
 	}
 	return nil
