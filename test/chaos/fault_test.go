@@ -17,14 +17,13 @@ type fault struct {
 }
 
 func faults() []fault {
-	return []fault{
+	return append(systemFaults(), []fault{
 		{"kill", 6, (*world).kill},
 		{"restart", 4, (*world).restart},
-		{"freeze", 2, (*world).freeze},
 		{"isolate", 2, (*world).isolate},
 		{"cut one way", 2, (*world).cutOneWay},
 		{"kill two", 1, (*world).killTwo},
-	}
+	}...)
 }
 
 // misfortune lets one thing after the other go wrong. Half of the time it is the
@@ -109,17 +108,6 @@ func (w *world) restart(m *proc.Member, leads bool) {
 func (w *world) again(m *proc.Member) {
 	if err := m.Restart(); err != nil {
 		w.t.Fatalf("CHAOS_SEED=%d: %s does not start again: %v", w.seed, m.Name, err)
-	}
-}
-
-// freeze stops a process in its tracks: it does not notice.
-func (w *world) freeze(m *proc.Member, _ bool) {
-	if err := m.Signal(syscall.SIGSTOP); err != nil {
-		w.t.Fatal(err)
-	}
-	w.pass(w.outage())
-	if err := m.Signal(syscall.SIGCONT); err != nil {
-		w.t.Fatal(err)
 	}
 }
 
