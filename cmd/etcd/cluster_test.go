@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"math/rand/v2"
-	"net"
 	"net/http"
 	"path/filepath"
 	"slices"
@@ -41,24 +39,10 @@ func newPlaces(t *testing.T, scheme string, names ...string) []*place {
 	for _, name := range names {
 		all = append(all, &place{
 			t: t, name: name, dir: filepath.Join(t.TempDir(), name),
-			peer: scheme + "://" + ownAddress(t), client: "http://" + ownAddress(t),
+			peer: scheme + "://" + freeAddress(t), client: "http://" + freeAddress(t),
 		})
 	}
 	return all
-}
-
-// ownAddress is an address nobody listens on. Its port is none of those that the
-// system gives to whoever dials, as the other members of the test do.
-func ownAddress(t *testing.T) string {
-	t.Helper()
-	for {
-		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 10000+rand.N(20000)))
-		if err != nil {
-			continue // taken
-		}
-		defer l.Close()
-		return l.Addr().String()
-	}
 }
 
 // cluster is the flag that lists the places.

@@ -20,15 +20,13 @@ import (
 	"time"
 
 	"etcd2/internal/tlsconf"
+	"etcd2/test/proc"
 )
 
 // freeAddress is an address nobody listens on at this moment.
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := proc.Reserve(t)
 	defer l.Close()
 	return l.Addr().String()
 }

@@ -176,10 +176,7 @@ func (l *loopback) translate(t *testing.T, host, text string) string {
 		}
 		key := ip + ":" + port
 		if l.ports[key] == "" {
-			c, err := net.Listen("tcp", "127.0.0.1:0")
-			if err != nil {
-				t.Fatal(err)
-			}
+			c := proc.Reserve(t)
 			l.ports[key] = c.Addr().String()
 			c.Close()
 		}

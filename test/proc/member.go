@@ -119,10 +119,7 @@ func choosePorts(t testing.TB, members ...*Member) {
 		}
 	}()
 	free := func() string {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
+		l := Reserve(t)
 		held = append(held, l)
 		return l.Addr().String()
 	}
