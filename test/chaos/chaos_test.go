@@ -47,15 +47,15 @@ func TestClusterKeepsItsWord(t *testing.T) {
 	defer stop()
 
 	var load, watching sync.WaitGroup
+	followers := make([]*follower, size)
+	for i := range followers {
+		followers[i] = newFollower(w, i) // all of them before the first write
+		watching.Go(func() { followers[i].run(t.Context()) })
+	}
 	crew := make([]*client, clients)
 	for i := range crew {
 		crew[i] = newClient(w, i)
 		load.Go(func() { crew[i].run(ctx) })
-	}
-	followers := make([]*follower, size)
-	for i := range followers {
-		followers[i] = newFollower(w, i)
-		watching.Go(func() { followers[i].run(t.Context()) })
 	}
 	w.misfortune(length)
 	stop()
