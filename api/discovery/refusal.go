@@ -64,7 +64,7 @@ func message(c store.Code) string {
 	return "Raft Internal Error"
 }
 
-// tooBusy refuses for now. Members of all generations take an answer of 5xx for a
+// tooBusy refuses until later. Members of all generations take an answer of 5xx for a
 // reason to come again later, and one of 4xx, 429 included, for their end.
 func tooBusy(cause string) *refusal {
 	return &refusal{status: http.StatusServiceUnavailable, code: store.RaftInternal, cause: cause, later: true}
