@@ -122,7 +122,7 @@ func TestSnapshotIsNotSentInVainForEver(t *testing.T) {
 	})
 }
 
-// TestSnapshotsToGoneMember: what is under way to a member that leaves is given up.
+// What is under way to a member that leaves is given up.
 func TestSnapshotToGoneMember(t *testing.T) {
 	bubble(t, 2, Config{SnapshotBytesPerSecond: 1 << 20}, func(t *testing.T, _ *network, m []*node) {
 		m[0].checkpoint = content(100 << 20)
