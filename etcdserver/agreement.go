@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"etcd2/etcdserver/replica"
 	"etcd2/membership"
 	"etcd2/raftnode"
 	"etcd2/store"
@@ -126,7 +127,7 @@ func (s *Server) proposeMarks(ctx context.Context) error {
 		if !s.leading() || len(s.Members()) < 2 || s.progress.index.Load() <= a.marked.Load() && !a.recheck.Load() {
 			continue
 		}
-		err := s.node.ProposeAsLeader(ctx, [][]byte{encodeMark()})
+		err := s.node.ProposeAsLeader(ctx, [][]byte{replica.EncodeBarrier()})
 		if err != nil && ctx.Err() == nil && !errors.Is(err, raftnode.ErrNotLeader) {
 			s.log.Warn("members not compared", "error", err)
 		}
@@ -148,7 +149,7 @@ func (s *Server) reachMark(index uint64) {
 	case <-a.marks: // the comparison is late, and the new mark tells more
 	default:
 	}
-	a.marks <- mark{index: index, view: s.store.Snapshot(), voters: s.conf.GetVoters(), copies: a.copies.Load()}
+	a.marks <- mark{index: index, view: s.store.Snapshot(), voters: s.replica.Conf().GetVoters(), copies: a.copies.Load()}
 }
 
 // publish makes the digest at a mark known to the members that ask.

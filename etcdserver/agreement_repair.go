@@ -4,10 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"slices"
 	"time"
-
-	"go.etcd.io/raft/v3/raftpb"
 
 	"etcd2/membership"
 	"etcd2/snap"
@@ -80,8 +77,7 @@ func (s *Server) repair(ctx context.Context, r repair) error {
 		return nil
 	}
 	start, before := time.Now(), s.progress.index.Load()
-	old := s.conf
-	meta, err := s.takeOver(func(meta snap.Meta) error {
+	meta, err := s.takeOver(s.replica.InstallCopy, func(meta snap.Meta) error {
 		if meta.Index != got.Index {
 			return fmt.Errorf("it is of entry %d, not of %d", meta.Index, got.Index)
 		}
@@ -90,7 +86,6 @@ func (s *Server) repair(ctx context.Context, r repair) error {
 	if err != nil {
 		return fmt.Errorf("etcdserver: cannot install the copy of member %s: %w", r.from, err)
 	}
-	s.skip = skip{to: meta.Index, conf: old}
 	s.agreement.mu.Lock()
 	s.agreement.shown.Refetches++
 	s.agreement.mu.Unlock()
@@ -126,54 +121,4 @@ func (s *Server) fetch(ctx context.Context, from membership.ID) (snap.Meta, erro
 		}
 	}
 	return got, nil
-}
-
-// skip is what of the log a copy of the tree holds already.
-type skip struct {
-	to   uint64            // raft index
-	conf *raftpb.ConfState // raft's while entries are skipped; the server's is that of the copy
-}
-
-// skipEntry passes over an entry that the tree holds already. Raft has to follow the
-// changes of members. Whether one of them was refused when its turn came cannot be
-// told any more, so raft follows those that lead to the configuration of the copy.
-func (s *Server) skipEntry(e *raftpb.Entry) error {
-	if e.GetType() == raftpb.EntryType_EntryConfChange {
-		cc, _, err := decodeChange(e.GetData())
-		if err != nil {
-			return err
-		}
-		if leadsTo(cc, s.skip.conf, s.conf) {
-			conf, err := s.node.ApplyConfChange(cc)
-			if err != nil {
-				return err
-			}
-			s.skip.conf = conf
-		}
-	}
-	if e.GetIndex() < s.skip.to {
-		return nil
-	}
-	if err := s.skip.conf.Equivalent(s.conf); err != nil {
-		return fmt.Errorf("etcdserver: raft's members are not those of the copy at entry %d, start the member again: %w", s.skip.to, err)
-	}
-	return nil
-}
-
-// leadsTo tells whether a change of members is a step from one configuration to
-// another that lies behind it. A member's ID never comes back after its removal.
-func leadsTo(cc *raftpb.ConfChange, from, to *raftpb.ConfState) bool {
-	id := cc.GetNodeId()
-	votes := slices.Contains(to.GetVoters(), id)
-	stays := votes || slices.Contains(to.GetLearners(), id)
-	known := slices.Contains(from.GetVoters(), id) || slices.Contains(from.GetLearners(), id)
-	switch cc.GetType() {
-	case raftpb.ConfChangeType_ConfChangeAddLearnerNode:
-		return stays && !known
-	case raftpb.ConfChangeType_ConfChangeAddNode:
-		return votes
-	case raftpb.ConfChangeType_ConfChangeRemoveNode:
-		return known && !stays
-	}
-	return false
 }

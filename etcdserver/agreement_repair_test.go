@@ -12,9 +12,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"go.etcd.io/raft/v3/raftpb"
-	"google.golang.org/protobuf/proto"
-
 	"etcd2/membership"
 	"etcd2/store"
 )
@@ -191,10 +188,10 @@ func TestRepairOverChangesOfMembers(t *testing.T) {
 		}
 		synctest.Wait()
 		for _, m := range g.members {
-			if err := m.node.Status().Conf.Equivalent(m.conf); err != nil {
+			if err := m.node.Status().Conf.Equivalent(m.replica.Conf()); err != nil {
 				t.Errorf("member %s: raft and the server differ about the members: %v", m.cfg.Name, err)
 			}
-			if got := len(m.conf.GetLearners()); got != 1 {
+			if got := len(m.replica.Conf().GetLearners()); got != 1 {
 				t.Errorf("member %s has %d learners, want 1", m.cfg.Name, got)
 			}
 			if got := len(m.Members()); got != 4 {
@@ -202,29 +199,6 @@ func TestRepairOverChangesOfMembers(t *testing.T) {
 			}
 		}
 	})
-}
-
-func TestLeadsTo(t *testing.T) {
-	from := &raftpb.ConfState{Voters: []uint64{1, 2, 3}, Learners: []uint64{4}}
-	to := &raftpb.ConfState{Voters: []uint64{1, 2, 4}, Learners: []uint64{5}}
-	add, vote, remove, update := raftpb.ConfChangeType_ConfChangeAddLearnerNode, raftpb.ConfChangeType_ConfChangeAddNode,
-		raftpb.ConfChangeType_ConfChangeRemoveNode, raftpb.ConfChangeType_ConfChangeUpdateNode
-	tests := []struct {
-		kind raftpb.ConfChangeType
-		id   uint64
-		want bool
-	}{
-		{add, 5, true}, {add, 1, false}, {add, 4, false}, {add, 6, false},
-		{vote, 4, true}, {vote, 6, false}, {vote, 5, false},
-		{remove, 3, true}, {remove, 1, false}, {remove, 6, false},
-		{update, 1, false},
-	}
-	for _, tt := range tests {
-		cc := &raftpb.ConfChange{Type: tt.kind.Enum(), NodeId: proto.Uint64(tt.id)}
-		if got := leadsTo(cc, from, to); got != tt.want {
-			t.Errorf("leadsTo(%s of %d) = %t, want %t", strings.TrimPrefix(tt.kind.String(), "ConfChange"), tt.id, got, tt.want)
-		}
-	}
 }
 
 // A copy from further on than what raft knows to be committed here is not put into

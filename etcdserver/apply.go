@@ -4,15 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 
 	"go.etcd.io/raft/v3/raftpb"
 
+	"etcd2/etcdserver/replica"
+	"etcd2/membership"
 	"etcd2/raftnode"
 	"etcd2/store"
 )
 
-// apply is the applier: the only goroutine that changes the tree. It takes
+// apply is the applier: the only goroutine that changes the replica. It takes
 // committed entries in log order until the node stops handing them out, which
 // it does when ctx ends.
 func (s *Server) apply(ctx context.Context) error {
@@ -25,9 +26,6 @@ func (s *Server) apply(ctx context.Context) error {
 			err := s.applyCommitted(c)
 			if errors.Is(err, raftnode.ErrStopped) {
 				return nil // what is left is applied at the next start
-			}
-			if down := (*DowngradeError)(nil); errors.As(err, &down) {
-				return down // in the words that people know
 			}
 			if err != nil {
 				return err
@@ -46,91 +44,104 @@ func (s *Server) applyCommitted(c raftnode.Committed) error {
 	if c.Snapshot != nil {
 		return s.install(c)
 	}
-	s.stamped = 0
+	var latest int64 // cluster time
 	for _, e := range c.Entries {
-		if err := s.applyEntry(e); err != nil {
-			return fmt.Errorf("etcdserver: cannot apply log entry %d: %w", e.GetIndex(), err)
+		passed := s.replica.PassedOver(e.GetIndex())
+		effects, err := s.replica.Apply(e)
+		if err != nil {
+			return err
 		}
+		if err := s.carryOut(e, effects, passed); err != nil {
+			return err
+		}
+		latest = max(latest, effects.Time)
 	}
-	s.setClock()
+	if latest > 0 {
+		s.clock.change(func(t *replica.Clock, mono int64) { t.Applied(latest, mono) })
+	}
 	s.progress.wake()
 	s.node.Applied(c)
 	s.expiry.look(s.store.NextExpiry())
 	return nil
 }
 
-// setClock sets the clock by the newest entry that was just applied, if it came
-// after the start: what was in the log before tells only what time it is at least.
-func (s *Server) setClock() {
-	switch {
-	case s.stamped == 0:
-	case s.progress.index.Load() > s.checkpoint.after:
-		s.clock.follow(s.stamped)
-	default:
-		s.clock.raise(s.stamped)
+// carryOut does what an applied entry asks for. The error is raftnode.ErrStopped.
+func (s *Server) carryOut(e *raftpb.Entry, effects replica.Effects, passed bool) error {
+	if effects.Conf != nil {
+		if err := s.changeConf(effects.Conf); err != nil {
+			return err
+		}
 	}
-}
-
-func (s *Server) applyEntry(e *raftpb.Entry) error {
-	index, term := e.GetIndex(), e.GetTerm()
-	if index <= s.skip.to {
-		return s.skipEntry(e)
-	}
-	if last := s.progress.index.Load(); index != last+1 {
-		panic(fmt.Sprintf("etcdserver: entry %d applied after entry %d", index, last))
+	if passed {
+		return nil
 	}
 	s.checkpoint.count(len(e.GetData()))
-	switch e.GetType() {
-	case raftpb.EntryType_EntryNormal:
-		return s.applyNormal(e.GetData(), index, term)
-	case raftpb.EntryType_EntryConfChange:
-		return s.applyConfChange(e.GetData(), Position{index, term})
+	if effects.NewLeader && e.GetTerm() > s.startTerm {
+		s.leaderChanges.Add(1)
 	}
-	return fmt.Errorf("entry type %v is not known to this version", e.GetType())
-}
-
-func (s *Server) applyNormal(data []byte, index, term uint64) error {
-	if len(data) == 0 { // a new leader's first entry
-		if term > s.startTerm {
-			s.leaderChanges.Add(1)
-		}
-		s.progress.set(index, term)
-		return nil
+	if effects.Barrier {
+		s.reachMark(e.GetIndex()) // first: a question about a mark that was passed gets no digest
 	}
-	decoded, err := decodeEntry(data)
-	if err != nil {
-		return err
+	if effects.Malformed {
+		s.log.Error("log entry ignored: no release proposes such an entry", "index", e.GetIndex(), "error", effects.Refused)
 	}
-	if decoded.kind == entryAgreement {
-		s.reachMark(index) // first: who asks for a mark that was passed gets no digest
-		s.progress.set(index, term)
-		return nil
+	if effects.Change != nil {
+		s.logChange(*effects.Change)
 	}
-	op, err := decoded.operation()
-	if err != nil {
-		return err
+	if effects.Cluster {
+		s.clusterChanged()
 	}
-	// A new leader may not have applied what an earlier one stamped. Time does not
-	// go back on any member for that.
-	op.Now = max(op.Now, s.store.Clock())
-	s.stamped = op.Now
-	if strings.HasPrefix(op.Path, clusterRoot) {
-		return s.applyToCluster(decoded.id, op, Position{index, term})
-	}
-	ev, err := s.store.Apply(op)
-	s.progress.set(index, term)
-	if op.Action == store.Expire {
+	at := s.replica.Position()
+	s.progress.set(at.Index, at.Term)
+	switch {
+	case effects.Expiry:
 		s.expiry.look(s.store.NextExpiry()) // before the expirer, which waits, looks again
+	case effects.NewLeader:
+		s.expiry.changed.ring()
 	}
-	return s.answer(decoded.id, ev, err, Position{index, term})
+	s.answer(effects, Position{at.Index, at.Term})
+	return nil
 }
 
-// answer tells who waits for a write what came of it.
-func (s *Server) answer(id uint64, ev store.Event, err error, at Position) error {
-	o := outcome{reply: Reply{Event: ev, Index: s.store.Index(), Position: at}}
-	if err != nil && !errors.As(err, &o.err) {
+// changeConf has raft make a change of members. Raft and the replica compute the same
+// configuration; a difference is a broken promise.
+func (s *Server) changeConf(cc *raftpb.ConfChange) error {
+	conf, err := s.node.ApplyConfChange(cc)
+	if err != nil {
 		return err
 	}
-	s.waiters.answer(id, o)
+	if err := conf.Equivalent(s.replica.RaftConf()); err != nil {
+		panic(fmt.Sprintf("etcdserver: raft has the members %v and the log %v: %v", conf, s.replica.RaftConf(), err))
+	}
+	s.confChanged()
 	return nil
+}
+
+// answer gives the request that waits for an entry its outcome.
+func (s *Server) answer(effects replica.Effects, at Position) {
+	if effects.Request == 0 {
+		return
+	}
+	o := outcome{reply: Reply{Event: effects.Event, Index: effects.Index, Position: at}, refused: effects.Refused}
+	if effects.Refused != nil && !errors.As(effects.Refused, &o.err) {
+		o.err = &store.Error{Code: store.RaftInternal, Cause: effects.Refused.Error(), Index: effects.Index}
+	}
+	s.waiters.answer(effects.Request, o)
+}
+
+func (s *Server) logChange(change membership.Change) {
+	m, which := change.Member, ""
+	if m.ID == s.id {
+		which = "local "
+	}
+	switch change.Kind {
+	case membership.Add:
+		s.log.Info(fmt.Sprintf("added %smember %s %v to cluster %s", which, m.ID, m.PeerURLs, s.clusterID))
+	case membership.Remove:
+		s.log.Info(fmt.Sprintf("removed %smember %s from cluster %s", which, m.ID, s.clusterID))
+	case membership.Update:
+		s.log.Info(fmt.Sprintf("update %smember %s %v in cluster %s", which, m.ID, m.PeerURLs, s.clusterID))
+	case membership.Promote:
+		s.log.Info(fmt.Sprintf("member %s of cluster %s has caught up and votes from now on", m.ID, s.clusterID))
+	}
 }

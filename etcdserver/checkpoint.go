@@ -164,7 +164,7 @@ func (cp *checkpointer) consider(s *Server) {
 	if pos.RaftIndex < cp.after || !cp.due(pos.RaftIndex) {
 		return
 	}
-	conf, err := proto.Marshal(s.conf)
+	conf, err := proto.Marshal(s.replica.Conf())
 	if err != nil {
 		s.log.Error("checkpoint put off: the raft configuration cannot be encoded", "error", err)
 		return
@@ -174,7 +174,7 @@ func (cp *checkpointer) consider(s *Server) {
 	cp.work <- checkpointWork{cp.era, s.store.Cut(), snap.Meta{
 		Index: pos.RaftIndex, Term: pos.RaftTerm, Conf: conf,
 		ClusterID: uint64(s.clusterID), MemberID: uint64(s.id),
-	}, s.conf}
+	}, s.replica.Conf()}
 }
 
 // writeCheckpoints writes what the applier hands over until ctx ends. The error is

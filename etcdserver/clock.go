@@ -1,68 +1,71 @@
 package etcdserver
 
 import (
+	"encoding/binary"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"etcd2/etcdserver/replica"
 )
 
-// clock is the cluster's time as this member tells it. It starts at the wall
-// clock and from then on follows the monotonic one, so setting the wall clock of a
-// running member changes nothing.
-//
-// The leader tells the time: it stamps what it proposes, and the others set their
-// clocks by the stamps of what they apply. A member that becomes the leader takes
-// the time without a leader off its clock, so that no TTL is shortened by an
-// election. No clock is ever behind what the log has shown.
+// clock gives replica.Clock the time of this machine, and lets every goroutine read
+// it without a lock.
 type clock struct {
-	start time.Time    // holds the monotonic reading
-	base  atomic.Int64 // cluster time at start, Unix nanoseconds
+	started time.Time    // holds the monotonic reading from which mono counts
+	wall    func() int64 // wall time of this machine, Unix nanoseconds
 
-	mu    sync.Mutex // guards leads, and held by whoever sets base
-	leads bool
+	mu    sync.Mutex // guards time, and held by the goroutine that stores shown
+	time  replica.Clock
+	shown atomic.Pointer[replica.Clock] // a copy of time, never altered
 }
 
 func newClock() *clock {
-	c := &clock{start: time.Now()}
-	c.base.Store(c.start.UnixNano())
+	c := &clock{started: time.Now(), wall: func() int64 { return time.Now().UnixNano() }}
+	c.shown.Store(&replica.Clock{})
 	return c
 }
 
+// mono is the monotonic time of this machine in nanoseconds.
+func (c *clock) mono() int64 { return int64(time.Since(c.started)) }
+
+// change alters the clock and shows the result.
+func (c *clock) change(f func(t *replica.Clock, mono int64)) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	f(&c.time, c.mono())
+	shown := c.time
+	c.shown.Store(&shown)
+}
+
 // now is the cluster time in Unix nanoseconds.
-func (c *clock) now() int64 { return c.base.Load() + int64(time.Since(c.start)) }
+func (c *clock) now() int64 { return c.shown.Load().Now(c.mono()) }
 
-// raise sets the clock forward if it shows less than seen, in Unix nanoseconds.
-func (c *clock) raise(seen int64) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.base.Add(max(seen-c.now(), 0))
+// offset is what to add to cluster time to get wall time.
+func (c *clock) offset() int64 { return c.shown.Load().Offset(c.wall(), c.mono()) }
+
+// toldBytes is the size of what heartbeats carry: cluster time and offset, 8 bytes
+// each, little endian.
+const toldBytes = 16
+
+// tell is what a heartbeat of this member carries; nil unless it leads.
+func (c *clock) tell() (told []byte) {
+	wall := c.wall()
+	c.change(func(t *replica.Clock, mono int64) {
+		if r, offset, ok := t.Tell(wall, mono); ok {
+			told = binary.LittleEndian.AppendUint64(told, uint64(r.Time))
+			told = binary.LittleEndian.AppendUint64(told, uint64(offset))
+		}
+	})
+	return told
 }
 
-// follow sets the clock by a stamp that was just applied: forward or back, unless
-// this member leads and the time is its own.
-func (c *clock) follow(stamp int64) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	ahead := stamp - c.now()
-	if c.leads {
-		ahead = max(ahead, 0)
+// heard takes what a heartbeat of the leader of term has carried.
+func (c *clock) heard(term uint64, told []byte, lastTerm uint64) {
+	if len(told) < toldBytes {
+		return
 	}
-	c.base.Add(ahead)
-}
-
-// lead makes the clock that of the leader, after outage without one. The clock
-// does not go back behind seen.
-func (c *clock) lead(outage time.Duration, seen int64) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.leads = true
-	now := c.now()
-	c.base.Add(max(now-int64(outage), seen) - now)
-}
-
-// resign makes the clock that of a member that does not lead.
-func (c *clock) resign() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.leads = false
+	r := replica.Reading{Term: term, Time: int64(binary.LittleEndian.Uint64(told))}
+	offset := int64(binary.LittleEndian.Uint64(told[8:]))
+	c.change(func(t *replica.Clock, mono int64) { t.Heard(r, offset, lastTerm, mono) })
 }

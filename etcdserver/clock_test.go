@@ -145,25 +145,3 @@ func TestIdleClusterIsSilent(t *testing.T) {
 		}
 	})
 }
-
-func TestClock(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := newClock()
-		start := c.now()
-		c.follow(start + 100)
-		c.follow(start + 50)
-		if got := c.now(); got != start+50 {
-			t.Errorf("a clock that follows shows %d, want 50", got-start)
-		}
-		c.lead(20, start+10)
-		c.follow(start + 5)
-		if got := c.now(); got != start+30 {
-			t.Errorf("a leader's clock shows %d after an outage of 20 since 50, want 30", got-start)
-		}
-		c.follow(start + 60)
-		c.lead(time.Hour, start+40)
-		if got := c.now(); got != start+40 {
-			t.Errorf("the clock shows %d, want 40: the log has shown that", got-start)
-		}
-	})
-}

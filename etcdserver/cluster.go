@@ -4,49 +4,30 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
-
-	"go.etcd.io/raft/v3/raftpb"
 
 	"etcd2/membership"
-	"etcd2/store"
-	"etcd2/version"
 )
 
-// clusterRoot is the directory of the store in which membership lives.
-const clusterRoot = "/0/"
-
-// clusterChanged reads the view of the cluster again after a write below
-// clusterRoot. The applier calls it, so the view follows the log.
-// The error is a *DowngradeError.
-func (s *Server) clusterChanged() error {
-	c, err := membership.Read(treeReader{s.store})
-	if err != nil {
-		// Only this program writes there, and it reads what it writes.
-		panic(fmt.Sprintf("etcdserver: the cluster cannot be read back: %v", err))
-	}
+// clusterChanged takes the view of the cluster after a write below /0. The applier
+// calls it, so the view follows the log.
+func (s *Server) clusterChanged() {
+	c := s.replica.Cluster()
 	before := s.cluster.Swap(c)
 	s.reach()
-	if err := s.followVersion(before, c); err != nil {
-		return err
-	}
+	s.logVersion(before, c)
 	if before != nil && c.Removed(s.id) && !before.Removed(s.id) {
 		s.leave()
 	}
-	return nil
 }
 
-// followVersion takes note of the cluster version.
-func (s *Server) followVersion(before, now *membership.Cluster) error {
+// logVersion takes note of the cluster version.
+func (s *Server) logVersion(before, now *membership.Cluster) {
 	v, was := now.Version(), ""
 	if before != nil {
 		was = before.Version()
 	}
 	if v == was {
-		return nil
-	}
-	if n, err := version.Parse(v); err == nil && n.Compare(version.OfServer()) > 0 {
-		return &DowngradeError{Cluster: v}
+		return
 	}
 	switch {
 	case before == nil: // found at the start
@@ -58,70 +39,12 @@ func (s *Server) followVersion(before, now *membership.Cluster) error {
 	if was == "" {
 		close(s.decided)
 	}
-	return nil
 }
 
-// applyToCluster applies a member's own write below clusterRoot, unless its time
-// has passed on its way through the log.
-func (s *Server) applyToCluster(id uint64, op store.Op, at Position) error {
-	if late := s.late(op); late != "" {
-		s.progress.set(at.RaftIndex, at.RaftTerm)
-		s.waiters.answer(id, outcome{err: &store.Error{Code: store.RaftInternal, Cause: "etcdserver: " + late, Index: s.store.Index()}})
-		return nil
-	}
-	ev, err := s.store.Apply(op)
-	if err := s.clusterChanged(); err != nil {
-		return err
-	}
-	s.progress.set(at.RaftIndex, at.RaftTerm)
-	return s.answer(id, ev, err, at)
-}
-
-// late tells why a write below clusterRoot must not be applied any more; ""
-// mostly. A member that has left must not leave its name behind, and a leader that
-// was replaced must not take back a version that the members rely on.
-func (s *Server) late(op store.Op) string {
-	cluster := s.cluster.Load()
-	if id, ok := membership.MemberOf(op.Path); ok {
-		if _, known := cluster.Member(id); !known {
-			return "member " + id.String() + " does not belong to the cluster"
-		}
-	}
-	if op.Path == membership.VersionPath {
-		next, _ := version.Parse(op.Value)
-		if now, err := version.Parse(cluster.Version()); err == nil && next.Compare(now) <= 0 {
-			return "the cluster version is " + cluster.Version() + " already"
-		}
-	}
-	return ""
-}
-
-// setConf takes the raft configuration that is in effect from now on.
-func (s *Server) setConf(conf *raftpb.ConfState) {
-	s.conf = conf
-	s.learners.Store(int64(len(conf.GetLearners())))
+// confChanged takes note of other voters or learners.
+func (s *Server) confChanged() {
+	s.learners.Store(int64(len(s.replica.Conf().GetLearners())))
 	s.newConf.ring()
-}
-
-// treeReader lets package membership read the store.
-type treeReader struct{ tree *store.Store }
-
-func (r treeReader) Value(path string) (string, bool) {
-	n, ok := r.tree.Lookup(path)
-	if !ok || n.Dir {
-		return "", false
-	}
-	return n.Value, true
-}
-
-func (r treeReader) Names(dir string) []string {
-	var names []string
-	for n := range r.tree.Snapshot().All(dir) {
-		if name := strings.TrimPrefix(n.Path, dir+"/"); !strings.Contains(name, "/") {
-			names = append(names, name)
-		}
-	}
-	return names
 }
 
 // ID is this member's ID.

@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"etcd2/etcdserver/replica"
 	"etcd2/membership"
-	"etcd2/version"
 )
 
 // ErrRemoved ends Run, and Open on the data of such a member, once the cluster has
@@ -57,14 +57,7 @@ func (s *Server) Mismatch(_, remote membership.ID) {
 
 // DowngradeError ends Run and Open of a member that is older than what its
 // cluster has agreed to speak.
-type DowngradeError struct {
-	Cluster string // the cluster version, such as "2.9.0"
-}
-
-func (e *DowngradeError) Error() string {
-	return fmt.Sprintf("cluster cannot be downgraded (current version: %s is lower than determined cluster version: %s).",
-		version.Server, majorMinor(e.Cluster))
-}
+type DowngradeError = replica.DowngradeError
 
 // end has Run return err. Only the first call counts.
 func (s *Server) end(err error) {

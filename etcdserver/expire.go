@@ -16,7 +16,6 @@ const expiryPause = 50 * time.Millisecond
 // date; the expirer sleeps until then, so an idle cluster writes nothing.
 type expiry struct {
 	next    atomic.Int64 // cluster time in Unix nanoseconds; 0 for none
-	tell    atomic.Bool  // this member leads and has not told the others its time
 	changed bell         // the expirer looks at the clock and the earliest deadline again
 }
 
@@ -32,15 +31,8 @@ func (x *expiry) look(next int64, ok bool) {
 	}
 }
 
-// newRole tells whether this member leads from now on.
-func (x *expiry) newRole(leads bool) {
-	x.tell.Store(leads)
-	x.changed.ring()
-}
-
-// expire proposes the removal of what is due, as long as this member leads,
-// until ctx ends. The first time it does so at once if anything has a deadline:
-// with its time the other members learn by how much all deadlines have moved.
+// expire proposes the removal of what is due, as long as this member leads, until ctx
+// ends.
 func (s *Server) expire(ctx context.Context) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -52,8 +44,7 @@ func (s *Server) expire(ctx context.Context) error {
 			return nil
 		case <-s.expiry.changed:
 		case <-timer.C:
-			for ctx.Err() == nil && s.leading() && s.untilExpiry(time.Time{}) <= 0 {
-				s.expiry.tell.Store(false)
+			for ctx.Err() == nil && s.untilExpiry(time.Time{}) <= 0 {
 				s.proposeExpiry(ctx)
 				last = time.Now()
 			}
@@ -61,14 +52,12 @@ func (s *Server) expire(ctx context.Context) error {
 	}
 }
 
-// untilExpiry is how long the expirer may sleep.
+// untilExpiry is how long the expirer may sleep. A new deadline wakes it, and so does
+// the first entry of this member's leadership once it is applied.
 func (s *Server) untilExpiry(last time.Time) time.Duration {
 	next := s.expiry.next.Load()
-	switch {
-	case next == 0, !s.leading():
-		return time.Hour // a new deadline wakes the expirer, and so does leadership
-	case s.expiry.tell.Load() && !s.alone():
-		return 0
+	if next == 0 || !s.clock.shown.Load().MayExpire(s.progress.term.Load()) {
+		return time.Hour
 	}
 	return max(time.Duration(next-s.clock.now()), expiryPause-time.Since(last))
 }
@@ -76,15 +65,9 @@ func (s *Server) untilExpiry(last time.Time) time.Duration {
 // proposeExpiry removes what is due. No answer in time is no harm: what is
 // still due is proposed again.
 func (s *Server) proposeExpiry(ctx context.Context) {
-	patience, cancel := context.WithTimeout(ctx, s.cfg.Election)
+	limit, cancel := context.WithTimeout(ctx, s.cfg.Election)
 	defer cancel()
-	if _, err := s.doInternal(patience, store.Op{Action: store.Expire, Path: "/"}); err != nil && ctx.Err() == nil {
+	if _, err := s.doInternal(limit, store.Op{Action: store.Expire, Path: "/"}); err != nil && ctx.Err() == nil {
 		s.log.Warn("expiry is late", "error", err)
 	}
-}
-
-// alone tells whether the cluster has no other member.
-func (s *Server) alone() bool {
-	conf := s.node.Status().Conf
-	return len(conf.GetVoters())+len(conf.GetLearners()) <= 1
 }

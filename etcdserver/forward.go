@@ -5,12 +5,11 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"strings"
 	"sync"
 
+	"etcd2/etcdserver/replica"
 	"etcd2/membership"
 	"etcd2/store"
-	"etcd2/version"
 )
 
 // forward hands queued writes to the leader. The loop calls it when another
@@ -22,8 +21,8 @@ func (s *Server) forward(leader uint64, data [][]byte) { s.peers.Forward(members
 // this member took from others while it led are given up: their clients' deadlines
 // end the wait.
 func (s *Server) wanted(data []byte) bool {
-	e, err := decodeEntry(data)
-	return err == nil && s.waiters.waits(e.id)
+	id, ok := replica.RequestOf(data)
+	return ok && s.waiters.waits(id)
 }
 
 // Forwarded takes writes that another member's clients wait for into the log.
@@ -32,7 +31,7 @@ func (s *Server) wanted(data []byte) bool {
 func (s *Server) Forwarded(ctx context.Context, from membership.ID, writes [][]byte) error {
 	size := 0
 	for _, w := range writes {
-		if err := checkWrite(w); err != nil {
+		if err := replica.AdmitWrite(w); err != nil {
 			return fmt.Errorf("etcdserver: a forwarded write is not one: %w", err)
 		}
 		size += len(w)
@@ -45,47 +44,16 @@ func (s *Server) Forwarded(ctx context.Context, from membership.ID, writes [][]b
 	return s.node.ProposeAsLeader(ctx, writes)
 }
 
-// checkWrite refuses what no member forwards: an entry that cannot be applied would
-// stop all members, and again at each start.
-func checkWrite(data []byte) error {
-	e, err := decodeEntry(data)
-	if err != nil {
-		return err
-	}
-	if e.kind != entryOperation {
-		return fmt.Errorf("%w: kind %d is the leader's own", errEntry, e.kind)
-	}
-	op, err := e.operation()
-	if err != nil {
-		return err
-	}
-	id, ofMember := membership.MemberOf(op.Path)
-	switch {
-	case op.Path == "/" && op.Action == store.Expire:
-		return nil
-	case op.Path != "/" && !strings.HasPrefix(op.Path+"/", clusterRoot):
-		return nil
-	case op.Action == store.Set && ofMember && op.Path == membership.AttributesPath(id):
-		return membership.CheckAttributes(op.Value)
-	case op.Action == store.Set && op.Path == membership.VersionPath:
-		if n, err := version.Parse(op.Value); err == nil && n.Compare(version.OfServer()) <= 0 {
-			return nil
-		}
-	}
-	return fmt.Errorf("%w: %s of %q", errEntry, op.Action, op.Path)
-}
-
 // takeVital returns those writes that go on while the disk is nearly full, the
 // members' own, and has the others refused.
 func (s *Server) takeVital(from membership.ID, writes [][]byte, full *store.Error) [][]byte {
 	var vital [][]byte
 	refused := refusal{to: from, Cause: full.Cause}
 	for _, w := range writes {
-		e, _ := decodeEntry(w) // Forwarded has looked
-		if e.vital() {
+		if replica.Vital(w) {
 			vital = append(vital, w)
-		} else {
-			refused.IDs = append(refused.IDs, e.id)
+		} else if id, ok := replica.RequestOf(w); ok {
+			refused.IDs = append(refused.IDs, id)
 		}
 	}
 	select {
@@ -93,15 +61,6 @@ func (s *Server) takeVital(from membership.ID, writes [][]byte, full *store.Erro
 	default: // the clients' deadlines end their wait
 	}
 	return vital
-}
-
-// vital tells whether an entry is of a member and not of a client.
-func (e entry) vital() bool {
-	if e.kind != entryOperation {
-		return true
-	}
-	op, err := e.operation()
-	return err == nil && (op.Action == store.Expire || strings.HasPrefix(op.Path, clusterRoot))
 }
 
 // refusal tells the member that forwarded some writes why its clients are

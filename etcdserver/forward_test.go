@@ -2,7 +2,6 @@ package etcdserver
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"strings"
 	"sync/atomic"
@@ -10,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"etcd2/etcdserver/replica"
 	"etcd2/membership"
 	"etcd2/store"
 )
@@ -126,13 +126,13 @@ func TestForwardedWritesAreChecked(t *testing.T) {
 		g.startAll()
 		l, f := g.members[g.leader()], g.members[g.follower()]
 		write := func(a store.Action, path, value string) []byte {
-			return encodeOperation(7, store.Op{Action: a, Path: path, Value: value, Recursive: true, Dir: a == store.Delete})
+			return replica.EncodeWrite(7, store.Op{Action: a, Path: path, Value: value, Recursive: true, Dir: a == store.Delete})
 		}
 		good := write(store.Set, "/1/x", "v")
 		for name, bad := range map[string][]byte{
-			"short":        good[:entryHeader-1],
-			"cut off":      good[:entryHeader+2],
-			"mark":         encodeMark(),
+			"short":        good[:16],
+			"cut off":      good[:19],
+			"mark":         replica.EncodeBarrier(),
 			"no path":      write(store.Set, "1/x", ""),
 			"all":          write(store.Delete, "/", ""),
 			"cluster":      write(store.Delete, "/0", ""),
@@ -232,7 +232,7 @@ func TestForwardedRefusesOtherThings(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newBed(t).start()
 		defer r.end()
-		for _, w := range [][]byte{nil, {1, 2}, make([]byte, entryHeader)} {
+		for _, w := range [][]byte{nil, {1, 2}, make([]byte, 17)} {
 			if err := r.Forwarded(t.Context(), 1, [][]byte{w}); err == nil {
 				t.Errorf("Forwarded(%x) = nil", w)
 			}
@@ -263,41 +263,6 @@ func TestMismatchAfterARestart(t *testing.T) {
 		case err := <-r.done:
 			t.Errorf("Run = %v, want it to go on", err)
 		default:
-		}
-	})
-}
-
-// FuzzEntry gives the decoder arbitrary bytes: it refuses or understands them, and
-// what it understands it writes the same way again.
-func FuzzEntry(f *testing.F) {
-	f.Add(encodeOperation(7, store.Op{Action: store.Set, Path: "/1/foo", Value: "bar", HasTTL: true, TTL: time.Second}))
-	f.Add(append([]byte{entryAgreement}, make([]byte, 16)...))
-	f.Fuzz(func(t *testing.T, data []byte) {
-		e, err := decodeEntry(data)
-		if err != nil {
-			if !errors.Is(err, errEntry) {
-				t.Fatalf("decodeEntry = %v, want errEntry", err)
-			}
-			return
-		}
-		if len(e.body)+entryHeader != len(data) || binary.BigEndian.Uint64(data[1:]) != e.id {
-			t.Fatalf("decodeEntry(%x) = %+v", data, e)
-		}
-		if e.kind != entryOperation {
-			return
-		}
-		op, err := e.operation()
-		if err != nil {
-			return
-		}
-		again := encodeOperation(e.id, op)
-		stamp(again, e.now)
-		d, err := decodeEntry(again)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if same, err := d.operation(); err != nil || same != op {
-			t.Fatalf("%+v came back as %+v, %v", op, same, err)
 		}
 	})
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	"etcd2/etcdserver/replica"
 	"etcd2/membership"
 	"etcd2/raftnode"
 	"etcd2/store"
@@ -26,8 +27,8 @@ func (s *Server) AddMember(ctx context.Context, peerURLs []string) (membership.M
 	return m, err
 }
 
-// RemoveMember removes a member for ever, be it this one or the last one. Errors
-// are membership.ErrIDRemoved, membership.ErrIDNotFound, ErrUnsafeChange, or a
+// RemoveMember removes a member for good; it may be this one. Under the strict check
+// the last voter stays. Errors are membership.ErrIDRemoved, membership.ErrIDNotFound, ErrUnsafeChange, or a
 // *store.Error as with AddMember.
 func (s *Server) RemoveMember(ctx context.Context, id membership.ID) error {
 	return s.changeMembers(ctx, membership.Change{Kind: membership.Remove, Member: membership.Member{ID: id}})
@@ -48,26 +49,34 @@ func (s *Server) Leader() (membership.Member, bool) {
 	return s.cluster.Load().Member(membership.ID(s.node.Status().Leader))
 }
 
+// ErrUnsafeChange refuses a change of members that would leave fewer of them in
+// contact than the cluster needs to go on.
+var ErrUnsafeChange = replica.ErrUnsafeChange
+
 // changeRequest is a change on its way to the leader.
 type changeRequest struct {
-	Kind membership.ChangeKind `json:"kind"`
-	changeContext
+	Kind    membership.ChangeKind `json:"kind"`
+	Request uint64                `json:"request,omitempty"` // id, of the member that asks
+	replica.MemberRecord
 }
 
 func (r changeRequest) change() membership.Change {
-	return membership.Change{Kind: r.Kind, Member: r.member()}
+	return membership.Change{Kind: r.Kind, Member: r.Member()}
 }
 
 // changeMembers carries a change through the log and returns once it is applied
 // here. Whoever leads proposes it.
 func (s *Server) changeMembers(ctx context.Context, c membership.Change) error {
+	if err := replica.AdmitChange(c); err != nil {
+		return err
+	}
 	start := time.Now()
 	ctx, cancel := s.requestContext(ctx)
 	defer cancel()
 	id := s.requestID.Add(1)
 	outcomes := s.waiters.register(id)
 	defer s.waiters.forget(id)
-	r := changeRequest{c.Kind, changeContext{id, memberRecord{c.Member.ID, c.Member.Name, c.Member.PeerURLs}}}
+	r := changeRequest{c.Kind, id, replica.RecordOf(c.Member)}
 	err := s.toLeader(ctx, func(leader membership.ID) error {
 		if leader == s.id {
 			_, err := s.changeAsLeader(ctx, r, outcomes)
@@ -142,17 +151,8 @@ func (s *Server) answerChange(ctx context.Context, body []byte) ([]byte, error) 
 	if err := json.Unmarshal(body, &r); err != nil {
 		return nil, err
 	}
-	if r.Kind < membership.Add || r.Kind > membership.Update {
-		return nil, fmt.Errorf("etcdserver: change %d is not known to this version", r.Kind)
-	}
-	// What cannot be applied would stop all members, and again at each start.
-	if r.ID == 0 {
-		return nil, errors.New("etcdserver: a change of no member")
-	}
-	if r.Kind != membership.Remove {
-		if _, err := membership.CheckURLs(r.PeerURLs); err != nil {
-			return nil, err
-		}
+	if r.Kind == membership.Promote {
+		return nil, errors.New("etcdserver: the leader promotes members itself")
 	}
 	start := time.Now()
 	ctx, cancel := s.requestContext(ctx)
@@ -183,7 +183,7 @@ func (s *Server) changeAsLeader(ctx context.Context, r changeRequest, outcomes <
 			return 0, errNotLeader // the next leader removes this member
 		}
 	}
-	if err := s.proposeChange(ctx, r); err != nil {
+	if err := s.proposeChange(ctx, r.Request, r.change()); err != nil {
 		return 0, err
 	}
 	select {
@@ -206,14 +206,18 @@ func (s *Server) fixRemoval(ctx context.Context) {
 	}
 }
 
-// proposeChange waits for its turn and puts a change into the log.
-func (s *Server) proposeChange(ctx context.Context, r changeRequest) error {
-	cc, err := encodeChange(raftKind(r.Kind), r.changeContext)
+// proposeChange waits for its turn and puts a change into the log. Every change of a
+// running member passes here.
+func (s *Server) proposeChange(ctx context.Context, request uint64, c membership.Change) error {
+	if err := replica.AdmitChange(c); err != nil {
+		return err
+	}
+	cc, err := replica.EncodeChange(request, c)
 	if err != nil {
 		return err
 	}
 	for {
-		err := s.allow(ctx, r.change())
+		err := s.allow(ctx, c)
 		if err == nil {
 			err = s.node.ProposeConfChange(ctx, cc)
 		}
@@ -249,11 +253,11 @@ func (s *Server) allow(ctx context.Context, c membership.Change) error {
 			inContact++
 		}
 	}
-	if c.Kind == membership.Remove && voters == 0 && len(progress) > 1 {
-		return s.unsafe(c, 0, 1) // those who listen would never get a vote
+	if c.Kind == membership.Remove && voters == 0 && (s.cfg.StrictReconfig || len(progress) > 1) {
+		return s.unsafe(c, 0, 1) // learners would never get a vote
 	}
 	quorum := voters/2 + 1
-	if !s.cfg.StrictReconfig || c.Kind == membership.Update || voters == 0 || inContact >= quorum {
+	if !s.cfg.StrictReconfig || c.Kind == membership.Update || c.Kind == membership.Promote || voters == 0 || inContact >= quorum {
 		return nil
 	}
 	if since := s.node.Status().LeaderSince; time.Since(since) < s.cfg.Election {

@@ -14,8 +14,8 @@ import (
 	"time"
 
 	"go.etcd.io/raft/v3/raftpb"
-	"google.golang.org/protobuf/proto"
 
+	"etcd2/etcdserver/replica"
 	"etcd2/internal/disk"
 	"etcd2/membership"
 	"etcd2/raftnode"
@@ -85,6 +85,9 @@ func (s *Server) open() error {
 	}
 	s.id, s.clusterID = who.Member, who.Cluster
 	s.hints = slices.Concat(who.Founders, who.Remotes)
+	if err := s.makeReplica(meta); err != nil {
+		return err
+	}
 	founding := false
 	if len(found.Entries) == 0 && found.PrevIndex == 0 && meta.Index == 0 {
 		// A member that joins has nothing to write: it learns all from the leader.
@@ -232,17 +235,12 @@ func (s *Server) observeSync(took time.Duration, _ int64) { observe(s.cfg.Observ
 
 // bootstrap writes the first entries of a cluster: one for each founding
 // member, the same on every one of them.
-func (s *Server) bootstrap(founders []memberRecord) ([]*raftpb.Entry, *raftpb.HardState, error) {
-	entries := make([]*raftpb.Entry, 0, len(founders))
-	for i, f := range founders {
-		e, err := changeEntry(raftpb.ConfChangeType_ConfChangeAddNode, f, 1, uint64(i+1))
-		if err != nil {
-			return nil, nil, err
-		}
-		entries = append(entries, e)
+func (s *Server) bootstrap(founders []replica.MemberRecord) ([]*raftpb.Entry, *raftpb.HardState, error) {
+	entries, hard, err := replica.FoundingLog(founders)
+	if err == nil {
+		err = s.wal.Save(hard, entries)
 	}
-	hard := &raftpb.HardState{Term: proto.Uint64(1), Vote: proto.Uint64(0), Commit: proto.Uint64(uint64(len(entries)))}
-	return entries, hard, s.wal.Save(hard, entries)
+	return entries, hard, err
 }
 
 // checkFit checks that checkpoint and log belong together, so that what is served
@@ -285,24 +283,31 @@ func (s *Server) checkFit(found wal.State, meta snap.Meta) error {
 	return nil
 }
 
-// restore makes the raft node and the member's own state from what was found.
-func (s *Server) restore(found wal.State, meta snap.Meta, founding bool) error {
+// makeReplica makes the replica that the checkpoint holds.
+func (s *Server) makeReplica(meta snap.Meta) error {
 	conf, err := confOf(meta)
 	if err != nil {
 		return fmt.Errorf("%w: %s: %w", ErrDataDir, s.cfg.checkpointDir(), err)
 	}
-	s.setConf(conf)
+	s.replica, err = replica.New(s.store, replica.Position{Index: meta.Index, Term: meta.Term}, conf)
+	if down := (*DowngradeError)(nil); err != nil && !errors.As(err, &down) {
+		return fmt.Errorf("%w: %s: %w", ErrDataDir, s.cfg.checkpointDir(), err)
+	}
+	return err
+}
+
+// restore makes the raft node and the member's own state from what was found.
+func (s *Server) restore(found wal.State, meta snap.Meta, founding bool) error {
+	s.confChanged()
 	s.startTerm = found.Hard.GetTerm()
 	last := max(meta.Index, found.PrevIndex+uint64(len(found.Entries)))
 	s.checkpoint.found(meta, last)
 	s.progress.set(meta.Index, meta.Term)
 	s.clock = newClock()
-	s.clock.raise(s.store.Clock())
+	s.clock.change(func(t *replica.Clock, mono int64) { t.Applied(s.store.Clock(), mono) })
 	s.expiry.look(s.store.NextExpiry())
 	s.peers = nobody{}
-	if err := s.clusterChanged(); err != nil {
-		return err
-	}
+	s.clusterChanged()
 	if s.Removed(s.id) {
 		return ErrRemoved
 	}
@@ -311,6 +316,7 @@ func (s *Server) restore(found wal.State, meta snap.Meta, founding bool) error {
 	}
 	s.reach()
 	s.requestID.Store(firstRequestID())
+	var err error
 	s.node, err = raftnode.New(raftnode.Config{
 		ID:       uint64(s.id),
 		Tick:     s.cfg.Tick,
@@ -322,11 +328,13 @@ func (s *Server) restore(found wal.State, meta snap.Meta, founding bool) error {
 		Logger:   s.log,
 		OnCommit: s.cfg.Observe.Commit,
 		Stamp:    s.stamp,
+		Tell:     s.clock.tell,
+		Heard:    s.clock.heard,
 		Forward:  s.forward,
 		Wanted:   s.wanted,
 		OnRole:   s.takeRole,
 	}, raftnode.State{
-		Hard: found.Hard, Conf: conf, Entries: found.Entries,
+		Hard: found.Hard, Conf: s.replica.Conf(), Entries: found.Entries,
 		PrevIndex: found.PrevIndex, PrevTerm: found.PrevTerm, Applied: meta.Index, AppliedTerm: meta.Term,
 	}, patientLog{s.wal, s.space, s.stopping}, s.peers)
 	if err != nil {

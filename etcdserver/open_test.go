@@ -14,9 +14,9 @@ import (
 
 	"go.etcd.io/raft/v3/raftpb"
 
+	"etcd2/etcdserver/replica"
 	"etcd2/internal/sim"
 	"etcd2/snap"
-	"etcd2/store"
 	"etcd2/wal"
 )
 
@@ -90,7 +90,7 @@ func TestCrashDuringBootstrap(t *testing.T) {
 func TestBootstrapNeedsNoFlagsTwice(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBed(t)
-		who := identity{Version: identityVersion, Member: 7, Cluster: 8, Founders: []memberRecord{{7, "n1", []string{"http://127.0.0.1:2380"}}}}
+		who := identity{Version: identityVersion, Member: 7, Cluster: 8, Founders: []replica.MemberRecord{{ID: 7, Name: "n1", PeerURLs: []string{"http://127.0.0.1:2380"}}}}
 		metadata, err := json.Marshal(who)
 		if err != nil {
 			t.Fatal(err)
@@ -159,23 +159,7 @@ func TestDataDirectoryThatCannotBeWritten(t *testing.T) {
 	}
 }
 
-func TestEntryCodec(t *testing.T) {
-	for _, data := range [][]byte{{}, {1}, {2, 0, 0, 0, 0, 0, 0, 0, 0}, make([]byte, 17)} {
-		if _, err := decodeEntry(data); err == nil {
-			t.Errorf("decodeEntry(%x) = nil error", data)
-		}
-	}
-	op := store.Op{Action: store.Set, Path: "/1/x", Value: "v", Now: 7}
-	data := encodeOperation(5, op)
-	stamp(data, 9)
-	e, err := decodeEntry(data)
-	if err != nil || e.kind != entryOperation || e.id != 5 || e.now != 9 {
-		t.Errorf("decodeEntry = %+v, %v; want request 5 at 9", e, err)
-	}
-	op.Now = 9
-	if got, err := e.operation(); err != nil || got != op {
-		t.Errorf("operation = %+v, %v; want %+v", got, err, op)
-	}
+func TestIdentityOfAnotherVersion(t *testing.T) {
 	for _, metadata := range []string{"other", `{"version":2}`} {
 		if _, err := decodeIdentity([]byte(metadata)); err == nil {
 			t.Errorf("decodeIdentity(%s) = nil error", metadata)

@@ -67,7 +67,7 @@ func (s *Server) reach() {
 	list := slices.Clone(view.Members())
 	for _, h := range s.hints {
 		if _, known := view.Member(h.ID); !known && !view.Removed(h.ID) {
-			list = append(list, h.member())
+			list = append(list, h.Member())
 		}
 	}
 	s.peers.Set(list)

@@ -47,10 +47,10 @@ func (s *Server) promoteReady(ctx context.Context) {
 		if !p.Learner || !s.caughtUp(p, commit) {
 			continue
 		}
-		cc, err := encodeChange(raftKind(membership.Promote), changeContext{memberRecord: memberRecord{ID: membership.ID(id)}})
-		if err == nil {
-			err = s.node.ProposeConfChange(ctx, cc)
-		}
+		c := membership.Change{Kind: membership.Promote, Member: membership.Member{ID: membership.ID(id)}}
+		limit, cancel := context.WithTimeout(ctx, promotePeriod)
+		err := s.proposeChange(limit, 0, c)
+		cancel()
 		if err != nil && ctx.Err() == nil {
 			s.log.Debug("a member waits for its vote", "member", membership.ID(id), "error", err)
 		}

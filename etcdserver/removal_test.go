@@ -143,12 +143,21 @@ func TestRestartOfARemovedMember(t *testing.T) {
 	}
 }
 
-// The last member may be removed, too.
+// The strict check keeps the last voter. Without it the last member may be removed,
+// too.
 func TestRemoveLastMember(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGroup(t, 1)
+		was := g.beds[0].tune
 		g.strict()
 		g.startAll()
+		if err := g.members[0].RemoveMember(t.Context(), g.beds[0].self.ID); !errors.Is(err, ErrUnsafeChange) {
+			t.Errorf("RemoveMember of the last voter under the strict check = %v, want ErrUnsafeChange", err)
+		}
+		g.members[0].set("foo", "bar", 0)
+		g.end(0)
+		g.beds[0].tune = was
+		g.launch(0).await()
 		g.remove(0, 0)
 		start := time.Now()
 		if err := g.gone(0); !errors.Is(err, ErrRemoved) || time.Since(start) > removalGrace {

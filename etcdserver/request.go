@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"etcd2/etcdserver/replica"
 	"etcd2/membership"
 	"etcd2/raftnode"
 	"etcd2/store"
@@ -52,7 +53,7 @@ func (s *Server) doInternal(ctx context.Context, op store.Op) (Reply, error) {
 // encode makes an operation a log entry under a new request id.
 func (s *Server) encode(op store.Op) (id uint64, data []byte) {
 	id = s.requestID.Add(1)
-	return id, encodeOperation(id, op)
+	return id, replica.EncodeWrite(id, op)
 }
 
 // stamp gives entries that this member is about to propose as the leader the
@@ -60,7 +61,7 @@ func (s *Server) encode(op store.Op) (id uint64, data []byte) {
 func (s *Server) stamp(data [][]byte) {
 	now := s.clock.now()
 	for _, d := range data {
-		stamp(d, now)
+		replica.Stamp(d, now)
 	}
 }
 
@@ -197,8 +198,12 @@ func (s *Server) Watch(path string, o store.WatchOptions) (*store.Watcher, Posit
 	return w, pos, err
 }
 
-// Now is the cluster's time in Unix nanoseconds.
+// Now is the cluster time in Unix nanoseconds.
 func (s *Server) Now() int64 { return s.clock.now() }
+
+// WallOffset is what to add to cluster time to get the wall time at which it will be
+// if the leader stays, in nanoseconds; the same on every member that knows its leader.
+func (s *Server) WallOffset() int64 { return s.clock.offset() }
 
 func observe(f func(time.Duration), d time.Duration) {
 	if f != nil {

@@ -3,6 +3,9 @@ package etcdserver
 import (
 	"time"
 
+	"go.etcd.io/raft/v3/raftpb"
+
+	"etcd2/etcdserver/replica"
 	"etcd2/membership"
 	"etcd2/raftnode"
 )
@@ -16,11 +19,7 @@ type leadership struct {
 
 // takeRole is told by the loop who leads, before anything is proposed under it.
 func (s *Server) takeRole(r raftnode.Role) {
-	if r.Leads {
-		s.clock.lead(r.Outage, s.store.Clock())
-	} else {
-		s.clock.resign()
-	}
+	s.setClock(r)
 	if r.Leader != 0 {
 		s.hadLeader.Store(true)
 		if was, id := s.lastLeader.Load(), membership.ID(r.Leader); was == nil || was.id != id || was.term != r.Term {
@@ -28,9 +27,30 @@ func (s *Server) takeRole(r raftnode.Role) {
 		}
 	}
 	if was := s.leads.Swap(r.Leads); was != r.Leads {
-		s.expiry.newRole(r.Leads)
+		s.expiry.changed.ring()
 		s.newRole.ring()
 	}
+}
+
+// setClock makes the clock that of a leader or of a follower. A leader continues from
+// what its log shows: what is applied, and the stamps of the entries behind that.
+func (s *Server) setClock(r raftnode.Role) {
+	if !r.Leads {
+		s.clock.change(func(t *replica.Clock, mono int64) { t.Follow(r.Term, r.Leader != 0, mono) })
+		return
+	}
+	last := replica.Reading{Term: r.LastTerm, Time: s.store.Clock()}
+	applied := s.progress.index.Load()
+	for e := range r.Earlier {
+		if e.GetIndex() <= applied {
+			break
+		}
+		if at, ok := replica.StampOf(e.GetData()); ok && e.GetType() == raftpb.EntryType_EntryNormal {
+			last.Time = max(last.Time, at)
+		}
+	}
+	wall := s.clock.wall()
+	s.clock.change(func(t *replica.Clock, mono int64) { t.Lead(r.Term, last, wall, mono) })
 }
 
 // leading tells whether this member leads as far as it knows.

@@ -3,7 +3,7 @@
 // requests that wait for it.
 //
 // It owns the data directory, the request ids and the applier, which is the
-// only goroutine that changes the tree. An answer to a write means that the
+// only goroutine that changes the replica. An answer to a write means that the
 // write is durable on a quorum and visible to reads at this member. When a
 // promise can no longer be kept, such as after a failed fsync, Run returns an
 // error and the member serves nothing more.
@@ -25,8 +25,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"go.etcd.io/raft/v3/raftpb"
-
+	"etcd2/etcdserver/replica"
 	"etcd2/membership"
 	"etcd2/raftnode"
 	"etcd2/store"
@@ -45,7 +44,7 @@ type Server struct {
 	startTerm uint64 // raft term found in the data directory
 
 	// The parts, each of which may be used from any goroutine.
-	store      *store.Store
+	store      *store.Store // the replica's tree
 	node       *raftnode.Node
 	wal        *wal.Log
 	snap       Checkpoints
@@ -63,15 +62,13 @@ type Server struct {
 	sent       meter
 
 	// The applier's own, and Open's before it runs.
-	conf    *raftpb.ConfState
-	hints   []memberRecord // whom to reach until the log has told
-	stamped int64          // cluster time of the last entry that has one, Unix nanoseconds; 0 for none in this group
-	skip    skip
+	replica *replica.Replica
+	hints   []replica.MemberRecord // members to reach until the log names them
 
 	// What is glanced at from everywhere.
 	requestID     atomic.Uint64 // the last one handed out
 	cluster       atomic.Pointer[membership.Cluster]
-	learners      atomic.Int64 // members without a vote, of conf
+	learners      atomic.Int64 // members without a vote
 	leads         atomic.Bool
 	hadLeader     atomic.Bool                // a leader was known once, in this run or before
 	lastLeader    atomic.Pointer[leadership] // the last one known in this run; nil before the first

@@ -110,7 +110,7 @@ func (b *bed) launch() *running {
 	if err != nil {
 		b.t.Fatalf("Open: %v", err)
 	}
-	s.clock.base.Add(int64(b.skew))
+	s.clock.wall = func() int64 { return time.Now().Add(b.skew).UnixNano() }
 	ctx, stop := context.WithCancel(context.Background())
 	r := &running{Server: s, t: b.t, stop: stop, done: make(chan error, 1)}
 	go func() { r.done <- s.Run(ctx) }()

@@ -9,6 +9,7 @@ import (
 
 	"go.etcd.io/raft/v3/raftpb"
 
+	"etcd2/etcdserver/replica"
 	"etcd2/peer"
 	"etcd2/raftnode"
 	"etcd2/snap"
@@ -110,7 +111,7 @@ func (s *Server) matches(got snap.Meta, want *raftpb.SnapshotMetadata) error {
 // their deadline. The applier calls it.
 func (s *Server) install(c raftnode.Committed) error {
 	start, want := time.Now(), c.Snapshot.GetMetadata()
-	meta, err := s.takeOver(func(got snap.Meta) error { return s.matches(got, want) })
+	meta, err := s.takeOver(s.replica.Install, func(got snap.Meta) error { return s.matches(got, want) })
 	if err != nil {
 		return fmt.Errorf("etcdserver: cannot install the checkpoint of another member at entry %d: %w", want.GetIndex(), err)
 	}
@@ -120,9 +121,12 @@ func (s *Server) install(c raftnode.Committed) error {
 	return nil
 }
 
+// installer puts the state of a checkpoint into the replica.
+type installer func(tree *store.Store, at replica.Position, conf *raftpb.ConfState) error
+
 // takeOver makes the received checkpoint this member's file and, when check has
 // nothing against it, its state.
-func (s *Server) takeOver(check func(snap.Meta) error) (snap.Meta, error) {
+func (s *Server) takeOver(install installer, check func(snap.Meta) error) (snap.Meta, error) {
 	s.checkpoint.file.Lock() // a checkpoint that is being written ends first
 	tree, meta, err := s.exchange()
 	s.checkpoint.installed(meta)
@@ -137,13 +141,13 @@ func (s *Server) takeOver(check func(snap.Meta) error) (snap.Meta, error) {
 	if err != nil {
 		return meta, fmt.Errorf("etcdserver: %w", err)
 	}
-	s.store.Replace(tree)
-	s.setConf(conf)
-	s.progress.set(meta.Index, meta.Term)
-	s.clock.raise(s.store.Clock())
-	if err := s.clusterChanged(); err != nil {
+	if err := install(tree, replica.Position{Index: meta.Index, Term: meta.Term}, conf); err != nil {
 		return meta, err
 	}
+	s.confChanged()
+	s.progress.set(meta.Index, meta.Term)
+	s.clock.change(func(t *replica.Clock, mono int64) { t.Applied(s.store.Clock(), mono) })
+	s.clusterChanged()
 	s.expiry.look(s.store.NextExpiry())
 	s.agreement.treeReplaced()
 	s.progress.wake()

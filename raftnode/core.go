@@ -2,6 +2,7 @@ package raftnode
 
 import (
 	"fmt"
+	"iter"
 	"slices"
 
 	"go.etcd.io/raft/v3"
@@ -354,6 +355,15 @@ func (c *Core) campaignIfSole() {
 
 // Term is the current term, as far as it is in the hands of the Writer.
 func (c *Core) Term() uint64 { return c.term }
+
+// Earlier returns the term of the last entry before this member's leadership, 0 for
+// an empty log, and the entries up to there that are in memory, the last one first.
+func (c *Core) Earlier() (lastTerm uint64, entries iter.Seq[*raftpb.Entry]) {
+	return c.mem.before(c.term)
+}
+
+// LastTerm is the term of the last durable entry, 0 for an empty log.
+func (c *Core) LastTerm() uint64 { return c.mem.lastTerm() }
 
 // Commit is the highest index known to be committed.
 func (c *Core) Commit() uint64 { return c.commit }

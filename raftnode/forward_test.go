@@ -257,8 +257,11 @@ func TestRoleIsToldBeforeAnythingIsProposedUnderIt(t *testing.T) {
 			t.Error(err)
 		}
 		stopAll(t, r)
-		if want := (Role{Term: 1, Leader: 1, Leads: true}); stamped != 3 || len(told) == 0 || told[len(told)-1] != want {
-			t.Errorf("stamped %d and told %+v, want 3 and %+v", stamped, told, want)
+		if stamped != 3 || len(told) == 0 {
+			t.Fatalf("stamped %d and told %+v, want 3 and a role", stamped, told)
+		}
+		if got := told[len(told)-1]; got.Term != 1 || got.Leader != 1 || !got.Leads || got.LastTerm != 0 {
+			t.Errorf("told %+v, want to lead in term 1 behind an empty log", got)
 		}
 	})
 }

@@ -21,9 +21,6 @@ type hearing struct {
 	leader  news // from the leader of the newest term that was heard
 	acked   bool // an acknowledgement has come since the last settle
 
-	alive      time.Time // when the group last had a leader for certain; zero for never
-	handedOver uint64    // the term in which this member was asked to take over
-
 	// Sightings are moments at which the group was certain of what is committed.
 	// Those whose commit index is not applied yet wait, oldest first, at most
 	// maxSightings of them and no two within grain.
@@ -110,8 +107,6 @@ func (h *hearing) note(m *raftpb.Message, now time.Time) {
 		h.noteLeader(m, now, h.said(m, now))
 	case raftpb.MsgApp, raftpb.MsgSnap: // what is committed beyond it remains to be told
 		h.noteLeader(m, now, time.Time{})
-	case raftpb.MsgTimeoutNow:
-		h.handedOver = m.GetTerm() + 1
 	}
 }
 
@@ -147,10 +142,8 @@ func (h *hearing) settle(c *Core, applied uint64) time.Time {
 	switch {
 	case c.IsLeader() && (h.acked || c.sole):
 		seen = sighting{h.quorum(c.Conf(), c.cfg.ID, c.Term()), c.Commit()}
-		h.alive = later(h.alive, seen.at)
 	case !c.IsLeader() && h.leader.from == c.Leader() && h.leader.term == c.Term():
 		seen = sighting{h.leader.told, max(h.leader.commit, c.Commit())}
-		h.alive = later(h.alive, h.leader.at)
 	}
 	h.acked = false
 	if c.settled() {
@@ -219,15 +212,6 @@ func (h *hearing) majority(voters []uint64, self, term uint64) time.Time {
 	}
 	slices.SortFunc(times, func(a, b time.Time) int { return b.Compare(a) })
 	return times[need-1]
-}
-
-// outage is how long the group may have been without a leader when this member
-// becomes the leader of a term.
-func (h *hearing) outage(term uint64) time.Duration {
-	if h.alive.IsZero() || term == h.handedOver {
-		return 0
-	}
-	return time.Since(h.alive)
 }
 
 // keep forgets members that a configuration does not have.

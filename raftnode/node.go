@@ -22,6 +22,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -206,7 +207,20 @@ func (l *loop) step(m *raftpb.Message, now time.Time) error {
 		return err
 	}
 	l.hearing.note(m, now)
+	if told := Told(m); told != nil && l.cfg.Heard != nil {
+		l.cfg.Heard(m.GetTerm(), told, l.core.LastTerm())
+	}
 	return nil
+}
+
+// tell puts what the leader has to tell into its heartbeats.
+func (l *loop) tell(ms []*raftpb.Message) {
+	if l.cfg.Tell == nil || !slices.ContainsFunc(ms, isHeartbeat) {
+		return
+	}
+	if told := l.cfg.Tell(); told != nil {
+		Tell(ms, told)
+	}
 }
 
 // tellArrivals answers for the snapshots of the turn that was worked off. Raft
@@ -261,6 +275,7 @@ func (l *loop) work() error {
 			return nil
 		}
 		l.hearing.date(w.Send, time.Now())
+		l.tell(w.Send)
 		l.outbox.add(w.Send)
 		for _, r := range w.Reads {
 			l.answer(r)

@@ -1,6 +1,7 @@
 package raftnode
 
 import (
+	"iter"
 	"strconv"
 	"time"
 
@@ -26,11 +27,12 @@ type Status struct {
 type Role struct {
 	Term, Leader uint64 // Leader is 0 while none is known
 	Leads        bool   // this member leads
-	// Outage is, with Leads, how long the group may have been without a leader
-	// before: the time since this member last heard from a leader or, as the leader,
-	// from a quorum. It is 0 when leadership was handed over, and when neither has
-	// happened since the process started.
-	Outage time.Duration
+
+	// With Leads: the term of the last entry before this leadership, 0 for an empty
+	// log, and the entries up to there that are in memory, the last one first.
+	// Earlier is good during the call only.
+	LastTerm uint64
+	Earlier  iter.Seq[*raftpb.Entry]
 }
 
 // role is the part of the status that changes rarely.
@@ -102,7 +104,7 @@ func (l *loop) publish() {
 	if l.cfg.OnRole != nil && (now.leader != was.leader || now.term != was.term || now.leads != was.leads) {
 		r := Role{Term: now.term, Leader: now.leader, Leads: now.leads}
 		if r.Leads {
-			r.Outage = l.hearing.outage(r.Term)
+			r.LastTerm, r.Earlier = c.Earlier()
 		}
 		l.cfg.OnRole(r)
 	}

@@ -2,6 +2,9 @@ package raftnode
 
 import (
 	"fmt"
+	"iter"
+	"math"
+	"slices"
 	"sync"
 
 	"go.etcd.io/raft/v3"
@@ -86,6 +89,34 @@ func (s *storage) FirstIndex() (uint64, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.prevIndex + 1, nil
+}
+
+// before returns the term of the last saved entry of a term below this one, and the
+// saved entries up to it, the last one first.
+func (s *storage) before(term uint64) (last uint64, earlier iter.Seq[*raftpb.Entry]) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	entries := s.entries
+	for n := len(entries); n > 0 && entries[n-1].GetTerm() >= term; n-- {
+		entries = entries[:n-1]
+	}
+	last = s.prevTerm
+	if n := len(entries); n > 0 {
+		last = entries[n-1].GetTerm()
+	}
+	return last, func(yield func(*raftpb.Entry) bool) {
+		for _, e := range slices.Backward(entries) {
+			if !yield(e) {
+				return
+			}
+		}
+	}
+}
+
+// lastTerm is the term of the last saved entry.
+func (s *storage) lastTerm() uint64 {
+	last, _ := s.before(math.MaxUint64)
+	return last
 }
 
 // Snapshot describes the newest durable checkpoint, or the later one that has to

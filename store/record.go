@@ -12,6 +12,11 @@ import (
 // not made by this package, or by a later version of it.
 var ErrFormat = errors.New("store: malformed record")
 
+// ErrVersion is wrapped, beside ErrFormat, by the error of ParseOp for a record of a
+// later version. A new action or flag takes a new version, so that an earlier release
+// never mistakes the record for a malformed one.
+var ErrVersion = errors.New("store: record of a later version")
+
 // recordVersion begins every record. A record is the version, numbers in the
 // shortest varint form, and then the strings without separators, whose lengths
 // are among the numbers. So equal values have equal bytes and no others, and
@@ -44,8 +49,12 @@ func (op Op) AppendBinary(dst []byte) []byte {
 }
 
 // ParseOp reads what AppendBinary wrote. It keeps no reference to b. The
-// strings of the op may share memory.
+// strings of the op may share memory. The error wraps ErrFormat, and ErrVersion too
+// when a later release wrote the record.
 func ParseOp(b []byte) (Op, error) {
+	if len(b) > 0 && b[0] > recordVersion {
+		return Op{}, fmt.Errorf("%w: %w: %d, this release reads %d", ErrFormat, ErrVersion, b[0], recordVersion)
+	}
 	r := newReader(b)
 	action, flags := Action(r.byte()), r.flags(opFlags)
 	op := Op{

@@ -71,7 +71,7 @@ func (h *handler) write(ctx context.Context, q *request, dst []byte) (answer, er
 	if q.noValue && !removes(e.Action) {
 		a.body = append(appendAction(dst, e.Action), "}\n"...)
 	} else {
-		a.body = appendEvent(dst, e)
+		a.body = appendEvent(dst, e, h.WallOffset())
 	}
 	return a, nil
 }
@@ -94,15 +94,19 @@ func (h *handler) get(ctx context.Context, q *request, dst []byte) (answer, erro
 	if v.Node.Dir {
 		a.dir = v
 	} else {
-		a.body = appendFile(dst, v.Node, h.Now())
+		var at moment // of no use without a deadline
+		if v.Node.Expires != 0 {
+			at = h.moment()
+		}
+		a.body = appendFile(dst, v.Node, at)
 	}
 	return a, nil
 }
 
 // appendFile appends the answer to the get of a file.
-func appendFile(dst []byte, n *store.Node, now int64) []byte {
+func appendFile(dst []byte, n *store.Node, at moment) []byte {
 	dst = appendAction(dst, store.Get)
 	dst = append(dst, `,"node":`...)
-	dst = appendNode(dst, n, now, true)
+	dst = appendNode(dst, n, at, true)
 	return append(dst, "}\n"...)
 }

@@ -48,22 +48,22 @@ func BenchmarkParseGet(b *testing.B) {
 func BenchmarkAppendEvent(b *testing.B) {
 	node := &store.Node{Path: "/1/bench/key-00001234", Value: benchValue, Modified: 123456, Created: 123456}
 	e := &store.Event{Action: store.Set, Node: node, Prev: node}
-	buf := appendEvent(nil, e)
+	buf := appendEvent(nil, e, 0)
 	b.SetBytes(int64(len(buf)))
 	b.ReportAllocs()
 	for b.Loop() {
-		buf = appendEvent(buf[:0], e)
+		buf = appendEvent(buf[:0], e, 0)
 	}
 }
 
 func BenchmarkAppendEventWithTTL(b *testing.B) {
 	node := &store.Node{Path: "/1/bench/key-00001234", Value: benchValue, Modified: 123456, Created: 123456, Expires: 1795208895306861170}
 	e := &store.Event{Action: store.Set, Node: node, Now: 1795208800000000000}
-	buf := appendEvent(nil, e)
+	buf := appendEvent(nil, e, 0)
 	b.SetBytes(int64(len(buf)))
 	b.ReportAllocs()
 	for b.Loop() {
-		buf = appendEvent(buf[:0], e)
+		buf = appendEvent(buf[:0], e, 0)
 	}
 }
 
@@ -96,7 +96,7 @@ func BenchmarkRecursiveListing(b *testing.B) {
 	b.SetBytes(int64(len(text)))
 	b.ReportAllocs()
 	for b.Loop() {
-		l := listing{out: io.Discard, now: 1}
+		l := listing{out: io.Discard, at: moment{now: 1}}
 		l.get(viewOf(b, m, ""), true)
 	}
 }

@@ -9,28 +9,43 @@ import (
 	"etcd2/store"
 )
 
+// moment is the time by which an answer shows deadlines, in Unix nanoseconds.
+type moment struct {
+	now    int64 // cluster time from which TTLs count
+	offset int64 // what to add to cluster time to get wall time
+	floor  int64 // no expiration is shown before this wall time
+}
+
+// moment is the present one. While there is no leader cluster time stands still, so
+// the deadline of a living key may lie before the wall time; it is shown as now.
+func (h *handler) moment() moment {
+	return moment{now: h.Now(), offset: h.WallOffset(), floor: time.Now().UnixNano()}
+}
+
 // appendEvent appends the JSON of an event and a newline. TTLs count from the
-// event's own time, so every member and every watcher sees the same bytes.
-func appendEvent(dst []byte, e *store.Event) []byte {
+// event's own time, so every member and every watcher sees the same bytes. offset is
+// that of moment.
+func appendEvent(dst []byte, e *store.Event, offset int64) []byte {
+	at := moment{now: e.Now, offset: offset}
 	dst = appendAction(dst, e.Action)
 	dst = append(dst, `,"node":`...)
-	dst = appendNode(dst, e.Node, e.Now, !removes(e.Action))
+	dst = appendNode(dst, e.Node, at, !removes(e.Action))
 	if e.Prev != nil {
 		dst = append(dst, `,"prevNode":`...)
-		dst = appendNode(dst, e.Prev, e.Now, true)
+		dst = appendNode(dst, e.Prev, at, true)
 	}
 	return append(dst, "}\n"...)
 }
 
 // encodeEvent makes the bytes that all watchers of an event share: those of the
 // event as one chunk, and of the end of the answer behind it.
-func encodeEvent(e *store.Event) []byte {
+func encodeEvent(e *store.Event, offset int64) []byte {
 	const sizeRoom = len("ffffffff\r\n")
 	size := 200 + len(e.Node.Path) + len(e.Node.Value)
 	if e.Prev != nil {
 		size += 200 + len(e.Prev.Path) + len(e.Prev.Value)
 	}
-	b := appendEvent(make([]byte, sizeRoom, size), e)
+	b := appendEvent(make([]byte, sizeRoom, size), e, offset)
 	var room [sizeRoom]byte
 	head := append(strconv.AppendInt(room[:0], int64(len(b)-sizeRoom), 16), "\r\n"...)
 	copy(b[sizeRoom-len(head):], head)
@@ -59,14 +74,13 @@ func appendAction(dst []byte, a store.Action) []byte {
 	return append(dst, '"')
 }
 
-// appendNode appends the JSON of a node without children. now is the moment
-// from which its TTL counts, in Unix nanoseconds.
-func appendNode(dst []byte, n *store.Node, now int64, withValue bool) []byte {
-	return closeNode(openNode(dst, n, now, withValue), n)
+// appendNode appends the JSON of a node without children.
+func appendNode(dst []byte, n *store.Node, at moment, withValue bool) []byte {
+	return closeNode(openNode(dst, n, at, withValue), n)
 }
 
 // openNode appends the members of a node that come before its children.
-func openNode(dst []byte, n *store.Node, now int64, withValue bool) []byte {
+func openNode(dst []byte, n *store.Node, at moment, withValue bool) []byte {
 	dst = append(dst, '{')
 	start := len(dst)
 	if len(n.Path) > len("/1") {
@@ -85,9 +99,9 @@ func openNode(dst []byte, n *store.Node, now int64, withValue bool) []byte {
 	if n.Expires != 0 {
 		dst = comma(dst, start)
 		dst = append(dst, `"expiration":"`...)
-		dst = time.Unix(0, n.Expires).UTC().AppendFormat(dst, time.RFC3339Nano)
+		dst = time.Unix(0, max(n.Expires+at.offset, at.floor)).UTC().AppendFormat(dst, time.RFC3339Nano)
 		dst = append(dst, '"')
-		if ttl := ttlSeconds(n.Expires - now); ttl != 0 {
+		if ttl := ttlSeconds(n.Expires - at.now); ttl != 0 {
 			dst = append(dst, `,"ttl":`...)
 			dst = strconv.AppendInt(dst, ttl, 10)
 		}

@@ -47,7 +47,7 @@ func TestAppendEvent(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			if got := string(eventText(encodeEvent(&tt.event))); got != tt.want+"\n" {
+			if got := string(eventText(encodeEvent(&tt.event, 0))); got != tt.want+"\n" {
 				t.Errorf("encodeEvent =\n%swant\n%s", got, tt.want)
 			}
 		})

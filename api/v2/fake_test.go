@@ -58,6 +58,8 @@ func (m *member) Do(_ context.Context, op store.Op) (etcdserver.Reply, error) {
 	return etcdserver.Reply{Event: e, Index: m.tree.Index(), Position: etcdserver.Position{RaftIndex: m.raft, RaftTerm: 2}}, err
 }
 
+func (m *member) WallOffset() int64 { return 0 }
+
 func (m *member) position() etcdserver.Position {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -314,7 +314,7 @@ func endHead(b []byte, last bool) []byte {
 // chunks as it is made when it is not.
 func (c *frontConn) list(s *scratch, a *answer, recursive, last bool) error {
 	out := &frontChunks{c: c, a: a, last: last}
-	l := listing{out: out, buf: s.buf, now: c.h.Now()}
+	l := listing{out: out, buf: s.buf, at: c.h.moment()}
 	l.get(a.dir, recursive)
 	s.buf = l.buf
 	switch {

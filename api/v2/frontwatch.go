@@ -95,7 +95,7 @@ func (w *frontWatch) deliver() (all bool) {
 		case d == nil:
 			return false
 		}
-		b := d.Encoded(encodeEvent)
+		b := d.Encoded(w.conn.h.encodeEvent)
 		if !w.stream {
 			w.end(w.conn.writeChunk(b))
 			return true

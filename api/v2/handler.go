@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"etcd2/internal/cors"
+	"etcd2/store"
 	"etcd2/version"
 )
 
@@ -90,6 +91,7 @@ func Handler(s Server, cfg Config) http.Handler {
 		quorumReads: cfg.DefaultRead == ReadQuorum,
 	}
 	h.routes = h.table()
+	h.encodeEvent = func(e *store.Event) []byte { return encodeEvent(e, s.WallOffset()) }
 	return h
 }
 
@@ -102,6 +104,8 @@ type handler struct {
 
 	clusterID   []string // the X-Etcd-Cluster-Id of every answer; nothing appends to it
 	quorumReads bool     // how reads are served that do not say
+
+	encodeEvent func(*store.Event) []byte // as all watchers of an event get it
 }
 
 // route is one endpoint: allow lists its methods as the Allow header shows

@@ -87,7 +87,7 @@ func (h *handler) serveKeys(w http.ResponseWriter, r *http.Request, key string) 
 func (h *handler) list(w http.ResponseWriter, s *scratch, v store.View, recursive bool) {
 	w.Header()["Content-Type"] = typeJSON
 	out := &chunks{w: w, timeout: h.cfg.WriteTimeout}
-	l := listing{out: out, buf: s.buf[:0], now: h.Now()}
+	l := listing{out: out, buf: s.buf[:0], at: h.moment()}
 	l.get(v, recursive)
 	s.buf = l.buf
 	switch {

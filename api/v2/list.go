@@ -15,7 +15,7 @@ const chunkBytes = 32 << 10
 type listing struct {
 	out  io.Writer // takes full chunks
 	buf  []byte    // what out has not got yet
-	now  int64     // TTLs count from here, Unix nanoseconds
+	at   moment
 	open []*store.Node
 	bare []bool // beside open: no child has been written yet
 	err  error  // of out
@@ -59,7 +59,7 @@ func (l *listing) add(n *store.Node) {
 	if n.Dir {
 		l.begin(n)
 	} else {
-		l.buf = appendNode(l.buf, n, l.now, true)
+		l.buf = appendNode(l.buf, n, l.at, true)
 	}
 	if len(l.buf) >= chunkBytes {
 		_, l.err = l.out.Write(l.buf)
@@ -69,7 +69,7 @@ func (l *listing) add(n *store.Node) {
 
 // begin opens a node that may get children.
 func (l *listing) begin(n *store.Node) {
-	l.buf = openNode(l.buf, n, l.now, true)
+	l.buf = openNode(l.buf, n, l.at, true)
 	l.open = append(l.open, n)
 	l.bare = append(l.bare, true)
 }

@@ -34,9 +34,12 @@ type Keys interface {
 	Age() (age time.Duration, known bool)
 	// Watch begins a watch on this member.
 	Watch(path string, o store.WatchOptions) (*store.Watcher, etcdserver.Position, error)
-	// Now is the cluster's time in Unix nanoseconds; TTLs shown by a read count
-	// from here.
+	// Now is the cluster time in Unix nanoseconds; TTLs shown by a read count from
+	// here.
 	Now() int64
+	// WallOffset is what to add to cluster time to get the wall time at which it will
+	// be if the leader stays, in nanoseconds.
+	WallOffset() int64
 }
 
 // Cluster is what the member knows about its cluster.

@@ -43,7 +43,7 @@ func (h *handler) watch(w http.ResponseWriter, r *http.Request, q *request) {
 			panic(http.ErrAbortHandler)
 		}
 		extendWrite(w, h.cfg.WriteTimeout)
-		if _, err := w.Write(eventText(d.Encoded(encodeEvent))); err != nil {
+		if _, err := w.Write(eventText(d.Encoded(h.encodeEvent))); err != nil {
 			return
 		}
 		if !q.stream {

@@ -2,8 +2,9 @@
 //
 // Packages stand on the rungs of a ladder and import only lower rungs; packages
 // on one rung do not know each other. Each may use only the external modules the
-// table gives it. A package that is missing in the table breaks the rule, so
-// that a new one begins with a decision about its place.
+// table gives it. A pure package imports nothing through which it could read a
+// clock, start a goroutine or do I/O. A package that is missing in the table breaks
+// the rule, so that a new one begins with a decision about its place.
 package layers
 
 import (
@@ -18,6 +19,7 @@ const module = "etcd2"
 type place struct {
 	rung    int
 	modules []string
+	pure    bool
 }
 
 // External modules, by the import path they begin with.
@@ -47,6 +49,8 @@ var places = map[string]place{
 	"internal/pause":     {rung: 0},
 	"version":            {rung: 0},
 
+	"etcdserver/replica": {rung: 1, modules: []string{raftpb, protobuf}, pure: true},
+
 	"raftnode": {rung: 1, modules: []string{raft, protobuf}},
 	"wal":      {rung: 1, modules: []string{raftpb, protobuf}},
 	"snap":     {rung: 1, modules: []string{raftpb, protobuf, bbolt}},
@@ -66,6 +70,10 @@ var places = map[string]place{
 	"cmd/etcd":    {rung: 4, modules: []string{cobra, yaml}},
 	"cmd/etcdctl": {rung: 4, modules: []string{cobra}},
 }
+
+// impure are the packages of the standard library that a pure package does without,
+// and all packages below them.
+var impure = []string{"time", "sync", "context", "net", "os", "io/fs", "syscall", "runtime", "math/rand", "crypto/rand", "log"}
 
 // testOnly are packages for tests, and all packages below them. They may import
 // anything and production code imports none of them.
@@ -118,6 +126,9 @@ func (own place) check(imported string) string {
 		first, _, _ := strings.Cut(imported, "/")
 		if strings.Contains(first, ".") && !within(imported, own.modules) {
 			return "this module is not for it"
+		}
+		if own.pure && within(imported, impure) {
+			return "it is pure: no clock, goroutine or I/O"
 		}
 		return ""
 	}

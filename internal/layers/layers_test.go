@@ -60,6 +60,8 @@ func TestViolations(t *testing.T) {
 		{"foreign module", listed{ImportPath: "etcd2/store", Imports: []string{bbolt}}, "this module is not for it"},
 		{"raft where raftpb is allowed", listed{ImportPath: "etcd2/wal", Imports: []string{raft}}, "this module is not for it"},
 		{"parts of a module", listed{ImportPath: "etcd2/api/v2", Imports: []string{metrics + "/common/expfmt"}}, ""},
+		{"a clock in a pure package", listed{ImportPath: "etcd2/etcdserver/replica", Imports: []string{"time"}}, "it is pure"},
+		{"time in another package", listed{ImportPath: "etcd2/etcdserver", Imports: []string{"time", "etcd2/etcdserver/replica"}}, ""},
 		{"test package in production", listed{ImportPath: "etcd2/wal", Imports: []string{"etcd2/internal/sim"}}, "that is for tests"},
 		{"package below a test package", listed{ImportPath: "etcd2/wal", Imports: []string{"etcd2/test/proc"}}, "that is for tests"},
 		{"test package", listed{ImportPath: "etcd2/test/replay", Imports: []string{"etcd2/etcdserver", raft}}, ""},

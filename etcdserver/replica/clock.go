@@ -1,0 +1,169 @@
+package replica
+
+// Reading is cluster time as the leader of one term showed it.
+type Reading struct {
+	Term uint64
+	Time int64 // Unix nanoseconds
+}
+
+// Clock is cluster time at one member; docs/time.md has the rules and why no TTL ends
+// early by them.
+//
+// Cluster time runs only while there is a leader, by the leader's monotonic clock. A
+// new leader continues from the largest cluster time that its own log shows up to the
+// last entry, committed or not, and that heartbeats of the leader of that last entry's
+// term have shown. It uses no wall clock and no reading of any other leader.
+//
+// A Clock reads no clock itself: mono is the caller's monotonic clock and wall its
+// wall clock, both in nanoseconds.
+type Clock struct {
+	term uint64 // of the leader that the fields below follow; 0 before the first
+	base int64  // cluster time at since
+	// since is the monotonic time at which base was shown. It counts only while the
+	// clock runs.
+	since  int64
+	runs   bool // there is a leader
+	leads  bool // it is this member
+	offset int64
+	placed bool // offset is that of the leader of term
+
+	// What heartbeats have shown: by the leader of the last entry's term and by the
+	// newest leader, from which the log may have no entry yet.
+	ofLog, newest Reading
+}
+
+// offsetDriftMax is by how much wall time may move against the offset that the leader
+// tells before it tells another one, in nanoseconds.
+const offsetDriftMax = 100e6
+
+// Restore takes the reading that this member noted before it stopped.
+func (c *Clock) Restore(r Reading) { c.ofLog = r }
+
+// Lead makes this member the leader of a term. last is the term of the last entry
+// before this leadership, and the largest cluster time that the log shows up to there.
+// Only the first leader of a cluster, to which nothing has ever shown a time, begins
+// at its wall clock.
+func (c *Clock) Lead(term uint64, last Reading, wall, mono int64) {
+	base := last.Time
+	for _, heard := range []Reading{c.ofLog, c.newest} {
+		if heard.Term == last.Term {
+			base = max(base, heard.Time)
+		}
+	}
+	if base == 0 {
+		base = wall
+	}
+	c.term, c.base, c.since, c.runs, c.leads = term, base, mono, true, true
+	c.offset, c.placed = wall-base, true
+}
+
+// Follow makes the clock that of a member that does not lead; led is false while no
+// leader is known. What this member showed as the leader itself stays known.
+func (c *Clock) Follow(term uint64, led bool, mono int64) {
+	now := c.Now(mono)
+	if c.leads {
+		c.remember(Reading{c.term, now}, c.term)
+		c.leads = false
+	}
+	c.base, c.since, c.runs = now, mono, led
+	if led && term != c.term {
+		c.placed = false // until the new leader has told its offset
+	}
+}
+
+// Heard takes what a heartbeat of the leader has shown: its cluster time, and the
+// offset of wall time from it. lastTerm is the term of this member's last entry.
+func (c *Clock) Heard(r Reading, offset int64, lastTerm uint64, mono int64) {
+	if c.leads || r.Term < c.newest.Term && r.Term != lastTerm {
+		return
+	}
+	c.remember(r, lastTerm)
+	if r.Term < c.term {
+		return
+	}
+	c.term, c.base, c.since, c.runs = r.Term, r.Time, mono, true
+	c.offset, c.placed = offset, true
+}
+
+// remember keeps a reading for the time when this member may lead. The two that can
+// count then are kept: of the last entry's term, and of the newest leader.
+func (c *Clock) remember(r Reading, lastTerm uint64) {
+	if c.newest.Term == lastTerm && c.newest.Term != c.ofLog.Term {
+		c.ofLog = c.newest
+	}
+	if r.Term == lastTerm {
+		c.ofLog = later(c.ofLog, r)
+	}
+	if r.Term >= c.newest.Term {
+		c.newest = later(c.newest, r)
+	}
+}
+
+// later is the reading of the higher term, or the larger one of the same leader.
+func later(a, b Reading) Reading {
+	if a.Term != b.Term {
+		if a.Term > b.Term {
+			return a
+		}
+		return b
+	}
+	return Reading{a.Term, max(a.Time, b.Time)}
+}
+
+// Applied takes the cluster time of an applied entry: it is at least this late.
+func (c *Clock) Applied(time, mono int64) {
+	if !c.leads && time > c.Now(mono) {
+		c.base, c.since = time, mono
+	}
+}
+
+// Now is the cluster time. On the leader it is what entries are stamped with; on
+// other members it is near, and serves to show TTLs.
+func (c *Clock) Now(mono int64) int64 {
+	if !c.runs {
+		return c.base
+	}
+	return c.base + mono - c.since
+}
+
+// Tell is what a heartbeat of this member carries; false unless it leads. The offset
+// follows the wall clock when that was set.
+func (c *Clock) Tell(wall, mono int64) (r Reading, offset int64, ok bool) {
+	if !c.leads {
+		return Reading{}, 0, false
+	}
+	now := c.Now(mono)
+	if drift := wall - now - c.offset; drift > offsetDriftMax || drift < -offsetDriftMax {
+		c.offset = wall - now
+	}
+	return Reading{c.term, now}, c.offset, true
+}
+
+// Note is the reading to keep for the next start; false when there is none. lastTerm
+// is the term of this member's last entry.
+func (c *Clock) Note(lastTerm uint64, mono int64) (Reading, bool) {
+	if c.leads {
+		return Reading{c.term, c.Now(mono)}, true
+	}
+	for _, heard := range []Reading{c.newest, c.ofLog} {
+		if heard.Term == lastTerm && heard.Term > 0 {
+			return heard, true
+		}
+	}
+	return Reading{}, false
+}
+
+// MayExpire reports whether this member may propose expiry: it leads, and has applied
+// an entry of its own term, so the deadlines that it sees are those of the log before.
+// applied is the term of the last applied entry.
+func (c *Clock) MayExpire(applied uint64) bool { return c.leads && applied == c.term }
+
+// Offset is what to add to cluster time to get the wall time at which it will be, if
+// the leader stays; the same on every member. Before the leader has told it, it is
+// this member's own estimate.
+func (c *Clock) Offset(wall, mono int64) int64 {
+	if c.placed {
+		return c.offset
+	}
+	return wall - c.Now(mono)
+}
