@@ -1,7 +1,6 @@
 package etcdserver
 
 import (
-	"encoding/binary"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -44,28 +43,14 @@ func (c *clock) now() int64 { return c.shown.Load().Now(c.mono()) }
 // offset is what to add to cluster time to get wall time.
 func (c *clock) offset() int64 { return c.shown.Load().Offset(c.wall(), c.mono()) }
 
-// toldBytes is the size of what heartbeats carry: cluster time and offset, 8 bytes
-// each, little endian.
-const toldBytes = 16
-
 // tell is what a heartbeat of this member carries; nil unless it leads.
 func (c *clock) tell() (told []byte) {
 	wall := c.wall()
-	c.change(func(t *replica.Clock, mono int64) {
-		if r, offset, ok := t.Tell(wall, mono); ok {
-			told = binary.LittleEndian.AppendUint64(told, uint64(r.Time))
-			told = binary.LittleEndian.AppendUint64(told, uint64(offset))
-		}
-	})
+	c.change(func(t *replica.Clock, mono int64) { told = t.Tell(wall, mono) })
 	return told
 }
 
 // heard takes what a heartbeat of the leader of term has carried.
 func (c *clock) heard(term uint64, told []byte, lastTerm uint64) {
-	if len(told) < toldBytes {
-		return
-	}
-	r := replica.Reading{Term: term, Time: int64(binary.LittleEndian.Uint64(told))}
-	offset := int64(binary.LittleEndian.Uint64(told[8:]))
-	c.change(func(t *replica.Clock, mono int64) { t.Heard(r, offset, lastTerm, mono) })
+	c.change(func(t *replica.Clock, mono int64) { t.Heard(term, told, lastTerm, mono) })
 }

@@ -56,10 +56,11 @@ func (s *Server) expire(ctx context.Context) error {
 // the first entry of this member's leadership once it is applied.
 func (s *Server) untilExpiry(last time.Time) time.Duration {
 	next := s.expiry.next.Load()
-	if next == 0 || !s.clock.shown.Load().MayExpire(s.progress.term.Load()) {
+	wait, ok := s.clock.shown.Load().UntilExpiry(next, s.progress.term.Load(), s.clock.mono())
+	if next == 0 || !ok {
 		return time.Hour
 	}
-	return max(time.Duration(next-s.clock.now()), expiryPause-time.Since(last))
+	return max(time.Duration(wait), expiryPause-time.Since(last))
 }
 
 // proposeExpiry removes what is due. No answer in time is no harm: what is

@@ -3,8 +3,6 @@ package etcdserver
 import (
 	"time"
 
-	"go.etcd.io/raft/v3/raftpb"
-
 	"etcd2/etcdserver/replica"
 	"etcd2/membership"
 	"etcd2/raftnode"
@@ -39,16 +37,7 @@ func (s *Server) setClock(r raftnode.Role) {
 		s.clock.change(func(t *replica.Clock, mono int64) { t.Follow(r.Term, r.Leader != 0, mono) })
 		return
 	}
-	last := replica.Reading{Term: r.LastTerm, Time: s.store.Clock()}
-	applied := s.progress.index.Load()
-	for e := range r.Earlier {
-		if e.GetIndex() <= applied {
-			break
-		}
-		if at, ok := replica.StampOf(e.GetData()); ok && e.GetType() == raftpb.EntryType_EntryNormal {
-			last.Time = max(last.Time, at)
-		}
-	}
+	last := replica.LastShown(r.LastTerm, s.progress.index.Load(), s.store.Clock(), r.Earlier)
 	wall := s.clock.wall()
 	s.clock.change(func(t *replica.Clock, mono int64) { t.Lead(r.Term, last, wall, mono) })
 }

@@ -1,5 +1,12 @@
 package replica
 
+import (
+	"encoding/binary"
+	"iter"
+
+	"go.etcd.io/raft/v3/raftpb"
+)
+
 // Reading is cluster time as the leader of one term showed it.
 type Reading struct {
 	Term uint64
@@ -39,6 +46,23 @@ const offsetDriftMax = 100e6
 // Restore takes the reading that this member noted before it stopped.
 func (c *Clock) Restore(r Reading) { c.ofLog = r }
 
+// LastShown is what the log shows to a new leader: the term of the last entry before
+// its leadership, and the largest cluster time up to there. applied is the raft index,
+// and clock the cluster time, up to which entries are applied; earlier are the entries
+// before the leadership, the last one first.
+func LastShown(lastTerm, applied uint64, clock int64, earlier iter.Seq[*raftpb.Entry]) Reading {
+	last := Reading{lastTerm, clock}
+	for e := range earlier {
+		if e.GetIndex() <= applied {
+			break
+		}
+		if at, ok := StampOf(e.GetData()); ok && e.GetType() == raftpb.EntryType_EntryNormal {
+			last.Time = max(last.Time, at)
+		}
+	}
+	return last
+}
+
 // Lead makes this member the leader of a term. last is the term of the last entry
 // before this leadership, and the largest cluster time that the log shows up to there.
 // Only the first leader of a cluster, to which nothing has ever shown a time, begins
@@ -71,9 +95,25 @@ func (c *Clock) Follow(term uint64, led bool, mono int64) {
 	}
 }
 
-// Heard takes what a heartbeat of the leader has shown: its cluster time, and the
-// offset of wall time from it. lastTerm is the term of this member's last entry.
-func (c *Clock) Heard(r Reading, offset int64, lastTerm uint64, mono int64) {
+// Heard takes what a heartbeat of the leader of a term carried, see Tell. lastTerm is
+// the term of this member's last entry.
+func (c *Clock) Heard(term uint64, told []byte, lastTerm uint64, mono int64) {
+	if len(told) < toldBytes {
+		return // from an earlier release
+	}
+	r := Reading{term, int64(binary.LittleEndian.Uint64(told))}
+	c.heard(r, int64(binary.LittleEndian.Uint64(told[8:])), lastTerm, mono)
+}
+
+// TimeOf is the cluster time that a heartbeat carried; false when it carried none.
+func TimeOf(told []byte) (time int64, ok bool) {
+	if len(told) < toldBytes {
+		return 0, false
+	}
+	return int64(binary.LittleEndian.Uint64(told)), true
+}
+
+func (c *Clock) heard(r Reading, offset int64, lastTerm uint64, mono int64) {
 	if c.leads || r.Term < c.newest.Term && r.Term != lastTerm {
 		return
 	}
@@ -126,17 +166,22 @@ func (c *Clock) Now(mono int64) int64 {
 	return c.base + mono - c.since
 }
 
-// Tell is what a heartbeat of this member carries; false unless it leads. The offset
+// toldBytes is the size of what a heartbeat carries: the cluster time, and the offset
+// of wall time from it, 8 bytes each, little endian.
+const toldBytes = 16
+
+// Tell is what a heartbeat of this member carries; nil unless it leads. The offset
 // follows the wall clock when that was set.
-func (c *Clock) Tell(wall, mono int64) (r Reading, offset int64, ok bool) {
+func (c *Clock) Tell(wall, mono int64) []byte {
 	if !c.leads {
-		return Reading{}, 0, false
+		return nil
 	}
 	now := c.Now(mono)
 	if drift := wall - now - c.offset; drift > offsetDriftMax || drift < -offsetDriftMax {
 		c.offset = wall - now
 	}
-	return Reading{c.term, now}, c.offset, true
+	told := binary.LittleEndian.AppendUint64(make([]byte, 0, toldBytes), uint64(now))
+	return binary.LittleEndian.AppendUint64(told, uint64(c.offset))
 }
 
 // Note is the reading to keep for the next start; false when there is none. lastTerm
@@ -153,10 +198,13 @@ func (c *Clock) Note(lastTerm uint64, mono int64) (Reading, bool) {
 	return Reading{}, false
 }
 
-// MayExpire reports whether this member may propose expiry: it leads, and has applied
-// an entry of its own term, so the deadlines that it sees are those of the log before.
-// applied is the term of the last applied entry.
-func (c *Clock) MayExpire(applied uint64) bool { return c.leads && applied == c.term }
+// UntilExpiry is the time, in nanoseconds, after which this member proposes expiry; not
+// positive for now. next is the earliest deadline in the tree and applied the term of
+// the last applied entry. It is false while the member does not lead, or has applied no
+// entry of its own term: until then the deadlines that it sees may be old ones.
+func (c *Clock) UntilExpiry(next int64, applied uint64, mono int64) (wait int64, ok bool) {
+	return next - c.Now(mono), c.leads && applied == c.term
+}
 
 // Offset is what to add to cluster time to get the wall time at which it will be, if
 // the leader stays; the same on every member. Before the leader has told it, it is

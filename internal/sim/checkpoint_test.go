@@ -16,7 +16,6 @@ import (
 type checkpoint struct {
 	index, term uint64
 	conf        *raftpb.ConfState
-	roster      roster
 	nodes       map[string]*store.Node
 	events      []store.Event
 	etcdIndex   uint64
@@ -29,13 +28,12 @@ type cut struct {
 	delta       store.Delta
 	index, term uint64
 	conf        *raftpb.ConfState
-	roster      roster
 }
 
 // with returns the checkpoint that follows from a cut.
 func (c *checkpoint) with(k cut) *checkpoint {
 	next := &checkpoint{
-		index: k.index, term: k.term, conf: k.conf, roster: k.roster,
+		index: k.index, term: k.term, conf: k.conf,
 		nodes:     map[string]*store.Node{},
 		etcdIndex: k.delta.Index, counters: k.delta.Counters, clock: k.delta.Clock,
 	}
@@ -90,11 +88,11 @@ func (m *machine) beginCheckpoint() {
 	if m.applied == 0 {
 		return
 	}
-	delta := m.store.Cut()
+	delta := m.store().Cut()
 	if m.ckpt == nil {
-		delta = m.store.CutFull()
+		delta = m.store().CutFull()
 	}
-	m.cutting = &cut{delta: delta, index: m.applied, term: m.term, conf: m.conf, roster: m.roster}
+	m.cutting = &cut{delta: delta, index: m.applied, term: m.term, conf: m.replica.Conf()}
 }
 
 func (m *machine) endCheckpoint() {

@@ -1,14 +1,11 @@
 package sim_test
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 
-	"go.etcd.io/raft/v3/raftpb"
-
+	"etcd2/etcdserver/replica"
 	"etcd2/store"
 )
 
@@ -17,7 +14,7 @@ import (
 type request struct {
 	id     uint64
 	op     store.Op
-	stamp  int64 // cluster time that the leader gave it, Unix nanoseconds
+	stamp  int64 // cluster time at which it was applied, Unix nanoseconds
 	floor  uint64
 	until  int // step at which the client gives up
 	call   int64
@@ -45,12 +42,12 @@ func look(s *store.Store, key string) answer {
 	return a
 }
 
-func answerOf(s *store.Store, ev store.Event, err error) answer {
+func answerOf(effects replica.Effects) answer {
 	var refusal *store.Error
-	if errors.As(err, &refusal) {
+	if errors.As(effects.Refused, &refusal) {
 		return answer{code: refusal.Code, index: refusal.Index}
 	}
-	a := answer{index: s.Index()}
+	a, ev := answer{index: effects.Index}, effects.Event
 	if ev.Node != nil {
 		a.exists = ev.Action != store.Delete && ev.Action != store.CompareAndDelete
 		a.value, a.modified = ev.Node.Value, ev.Node.Modified
@@ -61,30 +58,12 @@ func answerOf(s *store.Store, ev store.Event, err error) answer {
 	return a
 }
 
-// proposal is a request on its way to the log: id, time and op, as encoded.
+// proposal is a request on its way to the log, as encoded.
 type proposal []byte
 
-func (w proposal) id() uint64 { return binary.LittleEndian.Uint64(w) }
-
-func encode(id uint64, op store.Op) proposal {
-	return op.AppendBinary(binary.LittleEndian.AppendUint64(binary.LittleEndian.AppendUint64(nil, id), 0))
-}
-
-// decode returns id 0 for the empty entry of a new leader.
-func decode(t fataler, e *raftpb.Entry) (id uint64, op store.Op) {
-	if len(e.GetData()) == 0 {
-		return 0, op
-	}
-	op, err := store.ParseOp(e.GetData()[16:])
-	if err != nil {
-		t.Fatalf("entry %d: %v", e.GetIndex(), err)
-	}
-	op.Now = int64(binary.LittleEndian.Uint64(e.GetData()[8:]))
-	return binary.LittleEndian.Uint64(e.GetData()), op
-}
-
-type fataler interface {
-	Fatalf(format string, args ...any)
+func (w proposal) id() uint64 {
+	id, _ := replica.RequestOf(w)
+	return id
 }
 
 // keys are few, so that requests meet; one is hidden, one lies deeper.
@@ -105,13 +84,10 @@ func (c *cluster) write(m *machine) {
 	}
 	for range 1 + c.rng.IntN(3) {
 		op := c.op(keys()[c.rng.IntN(len(keys()))])
-		if op.Action == store.Expire && !m.core.IsLeader() {
-			continue
-		}
 		q := c.history.begin(op)
 		q.until = c.step + 500 + c.rng.IntN(1500)
 		m.writes[q.id] = q
-		m.queue = append(m.queue, encode(q.id, op))
+		m.queue = append(m.queue, replica.EncodeWrite(q.id, op))
 	}
 	m.flush()
 }
@@ -124,19 +100,17 @@ func (c *cluster) op(key string) store.Op {
 		op.Action = store.Delete
 		return op
 	case 1, 2:
-		op.HasTTL, op.TTL = true, time.Duration(c.rng.IntN(500))*time.Second
-	case 3:
-		return store.Op{Action: store.Expire, Path: "/"}
-	case 4, 5:
-		op.Action, op.PrevIndex = store.CompareAndSwap, look(c.history.truth, key).modified
+		op.HasTTL, op.TTL = true, c.ttl()
+	case 3, 4, 5:
+		op.Action, op.PrevIndex = store.CompareAndSwap, look(c.history.truth.Tree(), key).modified
 		if op.PrevIndex == 0 {
 			op.Action = store.Create
 		}
 	case 6:
-		op.Action, op.PrevIndex = store.CompareAndDelete, max(look(c.history.truth, key).modified, 1)
+		op.Action, op.PrevIndex = store.CompareAndDelete, max(look(c.history.truth.Tree(), key).modified, 1)
 		return op
 	case 7:
-		op.Refresh, op.HasTTL, op.TTL = true, true, time.Duration(100+c.rng.IntN(500))*time.Second
+		op.Refresh, op.HasTTL, op.TTL = true, true, c.ttl()
 		return op
 	case 8:
 		op.Action = store.Update
@@ -164,13 +138,10 @@ func (m *machine) flush() {
 
 // propose stamps writes and puts them into the log, all or none.
 func (m *machine) propose(batch []proposal) error {
-	now := int64(m.cluster.step+m.skew) * int64(time.Second)
-	now = max(now, m.store.Clock())
 	data := make([][]byte, len(batch))
 	for i, w := range batch {
 		data[i] = slices.Clone(w)
-		binary.LittleEndian.PutUint64(data[i][8:], uint64(now))
-		m.cluster.history.requests[w.id()-1].stamp = now
+		m.stamp(data[i])
 	}
 	err := m.core.Propose(data)
 	m.pump()

@@ -33,6 +33,7 @@ type cluster struct {
 	mended  bool // all faults have ended
 
 	snapshots, forwards, refusals, changesRefused, losses int
+	leads, continued                                      int // begun, and from a heartbeat or a note
 }
 
 // newCluster founds a group of one, three or five members. It takes over the
@@ -158,9 +159,10 @@ func (c *cluster) turn(m *machine) {
 	if m.up && c.chance(c.faults.ChangePer10k*100*len(c.machines)) {
 		c.operate(m) // if it is the one that leads
 	}
-	if m.up && len(m.roster.learners) > 0 && c.rng.IntN(10) == 0 {
+	if m.up && len(m.conf.GetLearners()) > 0 && c.rng.IntN(10) == 0 {
 		c.promote(m)
 	}
+	m.keepTime()
 	m.flush()
 	m.pump()
 }
@@ -171,12 +173,13 @@ func (c *cluster) settle() {
 	c.faults, c.mended = faults{}, true
 	clear(c.cut)
 	for range 1000 {
-		c.step += 10 // clients whose writes were lost give up
+		c.step += 25 // a tick; clients whose writes were lost give up
 		for _, m := range c.present() {
 			if !m.up {
 				c.boot(m)
 			}
 			m.tick()
+			m.keepTime()
 			m.flush()
 			m.pump()
 		}

@@ -13,6 +13,7 @@ type faults struct {
 	DiskPer10k   int  // writes of a log that fail or stop half way, in 10000 steps
 	LossPer10k   int  // machines that are lost with their disk, in 10000 steps, as long as a quorum remains
 	ChangePer10k int  // changes of members that are asked for, in 10000 steps
+	ClockPer10k  int  // clocks that are set or stand still, in 10000 steps
 	Power        bool // a crash loses what was not synced
 }
 
@@ -29,6 +30,7 @@ func badDay(seed uint64) faults {
 		DiskPer10k:   rng.IntN(2) * 10,
 		LossPer10k:   rng.IntN(2) * rng.IntN(10),
 		ChangePer10k: rng.IntN(4) * 15,
+		ClockPer10k:  rng.IntN(2) * rng.IntN(20),
 		Power:        rng.IntN(3) > 0,
 	}
 }
@@ -60,6 +62,9 @@ func (c *cluster) misfortune() {
 				m.disk.FailWrite(1)
 			}
 		}
+	}
+	if c.chance(f.ClockPer10k * 100) {
+		c.disturbClock(c.anyone())
 	}
 	until := c.step + 100 + c.rng.IntN(2000)
 	if c.chance(f.CutPer10k * 100) {

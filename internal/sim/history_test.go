@@ -7,6 +7,8 @@ import (
 
 	"go.etcd.io/raft/v3/raftpb"
 
+	"etcd2/etcdserver/replica"
+	"etcd2/membership"
 	"etcd2/store"
 )
 
@@ -20,19 +22,20 @@ import (
 // at one key at a time, and fails at the very step.
 type history struct {
 	c       *cluster
-	truth   *store.Store // fed with each entry when it is first applied
-	entries []entry      // entries[i] has index i+1
+	truth   *replica.Replica // fed with each entry when it is first applied
+	entries []entry          // entries[i] has index i+1
 	events  []store.Event
 	dumps   map[uint64]uint64
 	roster  roster // after all entries
 	before  roster // before the last change
 
-	moments  int64      // counts calls and answers
-	requests []*request // by id - 1
-	outcomes map[uint64]outcome
-	highest  uint64   // position of the latest among the finished requests
-	acks     []uint64 // positions of the finished writes, in that order
-	reads    int
+	moments   int64      // counts calls and answers
+	requests  []*request // by id - 1
+	outcomes  map[uint64]outcome
+	deadlines *deadlines
+	highest   uint64   // position of the latest among the finished requests
+	acks      []uint64 // positions of the finished writes, in that order
+	reads     int
 }
 
 // entry is what was applied at one position of the log.
@@ -50,10 +53,14 @@ type outcome struct {
 }
 
 func newHistory(c *cluster) *history {
-	return &history{
-		c: c, truth: store.New(storeConfig()), dumps: map[uint64]uint64{},
-		outcomes: map[uint64]outcome{},
+	h := &history{
+		c: c, dumps: map[uint64]uint64{}, outcomes: map[uint64]outcome{}, deadlines: newDeadlines(c),
 	}
+	var err error
+	if h.truth, err = replica.New(store.New(storeConfig()), replica.Position{}, nil); err != nil {
+		c.Fatalf("%v", err)
+	}
+	return h
 }
 
 // term is that of the last entry.
@@ -79,14 +86,24 @@ func (h *history) commit(m *machine, e *raftpb.Entry) {
 	if !m.holds(e.GetIndex(), e.GetTerm()) || !h.decided(e, h.roster) && !h.decided(e, h.before) {
 		h.c.Fatalf("member %d applies %d, which is not durable on a quorum", m.id, e.GetIndex())
 	}
-	if e.GetType() == raftpb.EntryConfChange {
-		h.change(e)
-	} else {
-		h.apply(e)
+	effects, err := h.truth.Apply(e)
+	if err != nil {
+		h.c.Fatalf("entry %d cannot be applied: %v", e.GetIndex(), err)
+	}
+	if effects.Malformed {
+		h.c.Fatalf("entry %d is one that nobody may propose: %v", e.GetIndex(), effects.Refused)
+	}
+	expired := h.collect(e)
+	h.deadlines.applied(e, effects, expired)
+	switch {
+	case e.GetType() == raftpb.EntryConfChange:
+		h.change(e, effects)
+	case effects.Request > 0:
+		h.apply(e, effects, expired)
 	}
 	h.entries = append(h.entries, entry{term: e.GetTerm(), data: e.GetData(), roster: h.roster})
 	if e.GetIndex()%dumpEvery == 0 {
-		h.dumps[e.GetIndex()] = sum(h.c, h.truth)
+		h.dumps[e.GetIndex()] = sum(h.c, h.truth.Tree())
 	}
 }
 
@@ -105,49 +122,49 @@ func (h *history) decided(e *raftpb.Entry, r roster) bool {
 	return len(r.voters) > 0 && copies >= r.quorum()
 }
 
-// apply carries out a write.
-func (h *history) apply(e *raftpb.Entry) {
-	id, op := decode(h.c, e)
-	if id == 0 {
-		return
-	}
-	if was, twice := h.outcomes[id]; twice {
-		h.c.Fatalf("request %d is applied at %d and again at %d", id, was.position, e.GetIndex())
-	}
-	ev, err := h.truth.Apply(op)
-	o := outcome{position: e.GetIndex(), answer: answerOf(h.truth, ev, err), expired: map[string]uint64{}}
-	for _, run := range h.truth.Cut().Events {
+// collect takes the events of an entry, and returns those that were expiries, by key.
+func (h *history) collect(e *raftpb.Entry) map[string]uint64 {
+	expired := map[string]uint64{}
+	for _, run := range h.truth.Tree().Cut().Events {
 		for _, ev := range run {
 			h.events = append(h.events, ev)
 			if ev.Index() != uint64(len(h.events)) {
 				h.c.Fatalf("entry %d makes event %d after %d events", e.GetIndex(), ev.Index(), len(h.events)-1)
 			}
 			if ev.Action == store.Expire {
-				o.expired[ev.Node.Path] = ev.Index()
+				expired[ev.Node.Path] = ev.Index()
 			}
 		}
 	}
-	h.outcomes[id] = o
+	return expired
 }
 
-// change carries out a change of members.
-func (h *history) change(e *raftpb.Entry) {
-	cc := decodeChange(h.c, e)
-	next, ok := h.roster.with(cc, e.GetTerm() == 1)
-	if request := requestOf(cc); request > 0 {
-		ch := h.c.changes[request-1]
-		if ch.applied {
-			h.c.Fatalf("change %d is applied again at %d", request, e.GetIndex())
-		}
-		ch.applied, ch.accepted = true, ok
+// apply notes the outcome of a write.
+func (h *history) apply(e *raftpb.Entry, effects replica.Effects, expired map[string]uint64) {
+	id := effects.Request
+	if was, twice := h.outcomes[id]; twice {
+		h.c.Fatalf("request %d is applied at %d and again at %d", id, was.position, e.GetIndex())
 	}
-	if !ok {
+	h.requests[id-1].stamp = effects.Time
+	h.outcomes[id] = outcome{position: e.GetIndex(), answer: answerOf(effects), expired: expired}
+}
+
+// change notes the outcome of a change of members.
+func (h *history) change(e *raftpb.Entry, effects replica.Effects) {
+	if effects.Request > 0 {
+		ch := h.c.changes[effects.Request-1]
+		if ch.applied {
+			h.c.Fatalf("change %d is applied again at %d", effects.Request, e.GetIndex())
+		}
+		ch.applied, ch.accepted = true, effects.Refused == nil
+	}
+	if effects.Change == nil {
 		return
 	}
-	if cc.GetType() == raftpb.ConfChangeAddLearnerNode {
-		h.c.machines[cc.GetNodeId()-1].awaited = false
+	if effects.Change.Kind == membership.Add {
+		h.c.machines[effects.Change.Member.ID-1].awaited = false
 	}
-	h.before, h.roster = h.roster, next
+	h.before, h.roster = h.roster, rosterOf(h.truth)
 }
 
 // dumpEvery is the number of entries from one comparison of trees to the next.
@@ -158,7 +175,7 @@ func (h *history) compare(m *machine) {
 	if m.applied%dumpEvery != 0 {
 		return
 	}
-	if got, want := sum(h.c, m.store), h.dumps[m.applied]; got != want {
+	if got, want := sum(h.c, m.store()), h.dumps[m.applied]; got != want {
 		h.c.Fatalf("member %d has another tree at %d", m.id, m.applied)
 	}
 }
@@ -215,11 +232,11 @@ func (h *history) end() {
 		if m.applied != uint64(len(h.entries)) {
 			h.c.Fatalf("member %d has applied %d of %d", m.id, m.applied, len(h.entries))
 		}
-		if sum(h.c, m.store) != sum(h.c, h.truth) {
+		if sum(h.c, m.store()) != sum(h.c, h.truth.Tree()) {
 			h.c.Fatalf("member %d ends with another tree", m.id)
 		}
-		if m.store.Index() != h.truth.Index() {
-			h.c.Fatalf("member %d ends at index %d, want %d", m.id, m.store.Index(), h.truth.Index())
+		if m.store().Index() != h.truth.Tree().Index() {
+			h.c.Fatalf("member %d ends at index %d, want %d", m.id, m.store().Index(), h.truth.Tree().Index())
 		}
 		if !h.roster.is(m.conf) {
 			h.c.Fatalf("member %d ends with configuration %v, want %+v", m.id, m.conf, h.roster)

@@ -60,7 +60,9 @@ func (h *history) operations(key string) []porcupine.Operation {
 			o.Return, s.answer = math.MaxInt64, out.answer
 		}
 		if q.op.Action == store.Expire {
-			s.modified = out.expired[key]
+			if s.modified = out.expired[key]; s.modified == 0 {
+				continue // it is not about this key, and no client has asked for it
+			}
 		}
 		if q.ret == 0 && s.modified == 0 {
 			continue // it has changed nothing and told nobody

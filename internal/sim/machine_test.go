@@ -8,7 +8,9 @@ import (
 
 	"go.etcd.io/raft/v3/raftpb"
 
+	"etcd2/etcdserver/replica"
 	"etcd2/internal/sim"
+	"etcd2/membership"
 	"etcd2/raftnode"
 	"etcd2/store"
 	"etcd2/wal"
@@ -31,7 +33,9 @@ type machine struct {
 	saved   *saved      // what the log has promised to keep
 	crashes int
 	life    int // starts so far
-	skew    int // of the clock, in seconds
+	local   localClock
+	note    replica.Reading // cluster time as noted on the disk
+	noteDue int64           // real time of the next note
 
 	slowDisk, slowApply, slowClock int // stand still until this step
 
@@ -42,11 +46,15 @@ type machine struct {
 	log     *wal.Log
 	core    *raftnode.Core
 	writer  *raftnode.Writer
-	store   *store.Store
+	replica *replica.Replica
+	clock   replica.Clock
+	heard   []heartbeat // that raft has accepted in this life
 	applied uint64
-	term    uint64 // of the entry at applied
-	conf    *raftpb.ConfState
-	roster  roster
+	term    uint64            // of the entry at applied
+	conf    *raftpb.ConfState // raft's
+	role    role
+	fresh   heartbeat // the latest of the leader of the last entry's term, as long as that lasts
+	expiry  int64     // real time before which no other expiry is proposed
 
 	appends    []raftnode.Append    // for the writer
 	installing bool                 // the writer waits for the applier
@@ -67,7 +75,7 @@ func newMachine(c *cluster, id uint64) *machine {
 		cluster: c,
 		disk:    sim.NewDisk(rand.New(rand.NewPCG(c.seed, id))),
 		saved:   &saved{first: 1},
-		skew:    c.rng.IntN(20),
+		local:   newLocalClock(c),
 	}
 }
 
@@ -92,20 +100,22 @@ func (m *machine) start() error {
 	founders, cfg := m.cluster.founders, m.cluster.core(m.id)
 	if len(st.Entries) == 0 && st.PrevIndex == 0 && m.ckpt == nil && slices.Contains(founders, m.id) {
 		cfg.Founding = true
-		st.Entries = founding(founders)
-		st.Hard = &raftpb.HardState{Term: new(uint64(1)), Vote: new(uint64(0)), Commit: new(uint64(len(founders)))}
+		st.Entries, st.Hard = founding(founders)
 		if err := (keeper{log, m.saved}).Save(st.Hard, st.Entries); err != nil {
 			return err
 		}
 	}
 	state := raftnode.State{Hard: st.Hard, Entries: st.Entries, PrevIndex: st.PrevIndex, PrevTerm: st.PrevTerm}
-	m.store, m.roster = store.New(storeConfig()), roster{}
+	tree := store.New(storeConfig())
 	if m.ckpt != nil {
-		if m.store, err = m.ckpt.load(storeConfig()); err != nil {
+		if tree, err = m.ckpt.load(storeConfig()); err != nil {
 			return err
 		}
-		m.roster = m.ckpt.roster
 		state.Conf, state.Applied, state.AppliedTerm = m.ckpt.conf, m.ckpt.index, m.ckpt.term
+	}
+	m.replica, err = replica.New(tree, replica.Position{Index: state.Applied, Term: state.AppliedTerm}, state.Conf)
+	if err != nil {
+		return err
 	}
 	m.core, m.writer, err = raftnode.NewCore(cfg, state, keeper{log, m.saved})
 	if err != nil {
@@ -114,6 +124,7 @@ func (m *machine) start() error {
 	m.log, m.up = log, true
 	m.life++
 	m.applied, m.term, m.conf = state.Applied, state.AppliedTerm, state.Conf
+	m.startClock()
 	m.appends, m.installing, m.applies, m.received, m.cutting = nil, false, nil, nil, nil
 	m.queue, m.refused, m.writes, m.reads, m.changes = nil, nil, map[uint64]*request{}, nil, map[uint64]*change{}
 	return nil
@@ -133,6 +144,7 @@ func (m *machine) crash(power bool) {
 
 // shutDown ends the member the way an operator does.
 func (m *machine) shutDown() {
+	m.noteTime()
 	if err := m.log.Close(); err != nil {
 		m.fail(err)
 		return
@@ -160,9 +172,11 @@ func (m *machine) tick() {
 func (m *machine) pump() {
 	for m.up {
 		w, ok := m.core.Work()
+		m.followRole()
 		if !ok {
 			return
 		}
+		m.tell(w.Send)
 		m.cluster.send(m, w.Send)
 		if w.Append != nil {
 			m.appends = append(m.appends, *w.Append)
@@ -241,9 +255,12 @@ func (m *machine) install(s *raftpb.Snapshot) {
 	if err != nil {
 		m.cluster.Fatalf("member %d cannot load a checkpoint: %v", m.id, err)
 	}
-	m.store.Replace(content)
+	if err := m.replica.Install(content, replica.Position{Index: ckpt.index, Term: ckpt.term}, ckpt.conf); err != nil {
+		m.cluster.Fatalf("member %d cannot install a checkpoint: %v", m.id, err)
+	}
 	m.ckpt, m.cutting = ckpt, nil
-	m.applied, m.term, m.conf, m.roster = ckpt.index, ckpt.term, ckpt.conf, ckpt.roster
+	m.applied, m.term, m.conf = ckpt.index, ckpt.term, ckpt.conf
+	m.clock.Applied(m.store().Clock(), m.mono())
 	if m.cluster.faults.CrashPer10k > 0 && m.cluster.rng.IntN(5) == 0 {
 		m.crash(true)
 		return
@@ -266,50 +283,51 @@ func (m *machine) applyEntry(e *raftpb.Entry) {
 		m.cluster.Fatalf("member %d applies %d after %d", m.id, e.GetIndex(), m.applied)
 	}
 	m.cluster.history.commit(m, e)
+	effects, err := m.replica.Apply(e)
+	if err != nil {
+		m.cluster.Fatalf("member %d cannot apply %d: %v", m.id, e.GetIndex(), err)
+	}
 	m.applied, m.term = e.GetIndex(), e.GetTerm()
+	if effects.Time > 0 {
+		m.clock.Applied(effects.Time, m.mono())
+	}
 	if e.GetType() == raftpb.EntryConfChange {
-		m.applyChange(e)
+		m.changed(effects)
 		return
 	}
-	id, op := decode(m.cluster, e)
-	if id == 0 {
-		return
-	}
-	ev, err := m.store.Apply(op) // a refusal is an outcome like any other
 	m.cluster.history.compare(m)
-	if q := m.writes[id]; q != nil {
-		delete(m.writes, id)
-		q.answer = answerOf(m.store, ev, err)
+	if q := m.writes[effects.Request]; q != nil {
+		delete(m.writes, q.id)
+		q.answer = answerOf(effects)
 		m.cluster.history.finish(m, q, e.GetIndex())
 	}
 }
 
-// applyChange is what a change of members does: raft hears of it unless it is
-// refused. Who has been removed stops once that is safe.
-func (m *machine) applyChange(e *raftpb.Entry) {
-	cc := decodeChange(m.cluster, e)
-	next, ok := m.roster.with(cc, e.GetTerm() == 1)
-	if ok {
-		m.roster = next
-		m.conf = m.core.ApplyConfChange(cc)
+// changed does what a change of members asks for: raft hears of it unless it was
+// refused. A removed member stops once that is safe.
+func (m *machine) changed(effects replica.Effects) {
+	if effects.Conf != nil {
+		m.conf = m.core.ApplyConfChange(effects.Conf)
 	}
 	m.cluster.history.compareConf(m)
-	if ch := m.changes[requestOf(cc)]; ch != nil {
+	if ch := m.changes[effects.Request]; ch != nil {
 		delete(m.changes, ch.request)
 		ch.answered = true
-		m.cluster.trace("change", m.id, ch.request, e.GetIndex())
+		m.cluster.trace("change", m.id, ch.request, m.applied)
 	}
-	if slices.Contains(m.roster.removed, m.id) {
+	if m.replica.Cluster().Removed(membership.ID(m.id)) {
 		m.cluster.retire(m)
 	}
 }
+
+func (m *machine) store() *store.Store { return m.replica.Tree() }
 
 // finishReads answers the reads whose index has been applied.
 func (m *machine) finishReads() {
 	for len(m.reads) > 0 && m.reads[0].readIndex > 0 && m.reads[0].readIndex <= m.applied {
 		q := m.reads[0]
 		m.reads = m.reads[1:]
-		q.answer = look(m.store, q.op.Path)
+		q.answer = look(m.store(), q.op.Path)
 		m.cluster.history.finish(m, q, m.applied)
 	}
 }

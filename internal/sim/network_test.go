@@ -5,6 +5,8 @@ import (
 
 	"go.etcd.io/raft/v3/raftpb"
 	"google.golang.org/protobuf/proto"
+
+	"etcd2/membership"
 )
 
 // parcel is what travels from one member to another: a message of raft, a
@@ -80,7 +82,7 @@ func (c *cluster) deliverOne() {
 
 func (c *cluster) deliver(p parcel, arrives bool) {
 	from, to := c.machines[p.from-1], c.machines[p.to-1]
-	if arrives && to.up && slices.Contains(to.roster.removed, p.from) {
+	if arrives && to.up && to.replica.Cluster().Removed(membership.ID(p.from)) {
 		c.retire(from) // it is told so
 		return
 	}
@@ -126,6 +128,8 @@ func (c *cluster) deliverSnapshot(p parcel, from, to *machine, arrives bool) {
 // handOver gives a machine one message.
 func (c *cluster) handOver(to *machine, msg *raftpb.Message) {
 	c.trace("msg", msg.GetFrom(), msg.GetTo(), uint64(msg.GetType()), msg.GetTerm(), msg.GetIndex(), uint64(len(msg.GetEntries())))
-	_ = to.core.Step(msg) // a refused message is as good as lost
+	if to.core.Step(msg) == nil { // a refused message is as good as lost
+		to.hear(msg)
+	}
 	to.pump()
 }

@@ -4,8 +4,8 @@ import (
 	"errors"
 	"slices"
 
-	"go.etcd.io/raft/v3/raftpb"
-
+	"etcd2/etcdserver/replica"
+	"etcd2/membership"
 	"etcd2/raftnode"
 )
 
@@ -15,7 +15,7 @@ const maxMachines = 9
 // change is a change of members that somebody has asked for.
 type change struct {
 	request  uint64
-	kind     raftpb.ConfChangeType
+	kind     membership.ChangeKind
 	id       uint64
 	term     uint64 // in which it was proposed
 	applied  bool   // by somebody
@@ -28,12 +28,12 @@ func (c *cluster) operate(m *machine) {
 	if !m.core.IsLeader() {
 		return
 	}
-	r := m.roster
+	r := rosterOf(m.replica)
 	switch n := c.rng.IntN(10); {
 	case n < 4:
 		if len(r.voters)+len(r.learners) < 6 && len(c.machines) < maxMachines {
 			joiner := newMachine(c, uint64(len(c.machines)+1))
-			if c.ask(m, raftpb.ConfChangeAddLearnerNode, joiner.id) {
+			if c.ask(m, membership.Add, joiner.id) {
 				joiner.awaited = true
 				c.machines = append(c.machines, joiner)
 			}
@@ -41,9 +41,9 @@ func (c *cluster) operate(m *machine) {
 	case n < 7:
 		c.askRemoval(m)
 	case n < 8: // new URLs, for a member or for somebody who is not one any more
-		c.ask(m, raftpb.ConfChangeUpdateNode, uint64(1+c.rng.IntN(len(c.machines))))
-	case n < 9 && len(r.removed) > 0: // in vain
-		c.ask(m, raftpb.ConfChangeAddLearnerNode, r.removed[c.rng.IntN(len(r.removed))])
+		c.ask(m, membership.Update, uint64(1+c.rng.IntN(len(c.machines))))
+	case n < 9: // in vain, for one that was removed or is a member
+		c.ask(m, membership.Add, uint64(1+c.rng.IntN(len(c.machines))))
 	default:
 		m.core.TransferLeader(r.voters[c.rng.IntN(len(r.voters))])
 	}
@@ -51,9 +51,9 @@ func (c *cluster) operate(m *machine) {
 
 // promote is what the member that leads does for a learner that has caught up.
 func (c *cluster) promote(m *machine) {
-	for _, id := range m.roster.learners {
-		if c.caughtUp(m, id) && c.quorumOf(append(slices.Clone(m.roster.voters), id)) {
-			c.ask(m, raftpb.ConfChangeAddNode, id)
+	for _, id := range m.conf.GetLearners() {
+		if c.caughtUp(m, id) && c.quorumOf(append(slices.Clone(m.conf.GetVoters()), id)) {
+			c.ask(m, membership.Promote, id)
 			return
 		}
 	}
@@ -65,9 +65,9 @@ func (c *cluster) promote(m *machine) {
 // others have learned that the removal is committed. They can find that out only
 // with a quorum of the group as it was, so it has to be left.
 func (c *cluster) askRemoval(m *machine) {
-	id := c.superfluous(m.roster)
-	if len(c.living(without(m.roster.voters, id))) >= m.roster.quorum() {
-		c.ask(m, raftpb.ConfChangeRemoveNode, id)
+	id := c.superfluous(rosterOf(m.replica))
+	if len(c.living(without(m.conf.GetVoters(), id))) >= rosterOf(m.replica).quorum() {
+		c.ask(m, membership.Remove, id)
 	}
 }
 
@@ -83,10 +83,18 @@ func (c *cluster) superfluous(r roster) uint64 {
 }
 
 // ask proposes a change of members, and tells whether the leader has taken it.
-func (c *cluster) ask(m *machine, kind raftpb.ConfChangeType, id uint64) bool {
+func (c *cluster) ask(m *machine, kind membership.ChangeKind, id uint64) bool {
 	ch := &change{request: uint64(len(c.changes) + 1), kind: kind, id: id, term: m.core.Term()}
 	c.trace("ask", m.id, uint64(kind), id)
-	switch err := m.core.ProposeConfChange(newChange(kind, id, ch.request)); {
+	what := membership.Change{Kind: kind, Member: memberOf(id)}
+	if err := replica.AdmitChange(what); err != nil {
+		c.Fatalf("an ordinary change of member %d is not admitted: %v", id, err)
+	}
+	cc, err := replica.EncodeChange(ch.request, what)
+	if err != nil {
+		c.Fatalf("%v", err)
+	}
+	switch err := m.core.ProposeConfChange(cc); {
 	case err == nil:
 		c.changes = append(c.changes, ch)
 		m.changes[ch.request] = ch
@@ -157,9 +165,9 @@ func (c *cluster) retire(m *machine) {
 func (c *cluster) shrink() {
 	for len(c.history.roster.voters)+len(c.history.roster.learners) > 1 {
 		for _, m := range c.members() {
-			id := c.superfluous(m.roster)
-			if rest := without(m.roster.voters, id); m.core.IsLeader() && len(rest) > 0 && c.quorumOf(rest) {
-				c.ask(m, raftpb.ConfChangeRemoveNode, id)
+			id := c.superfluous(rosterOf(m.replica))
+			if rest := without(m.conf.GetVoters(), id); m.core.IsLeader() && len(rest) > 0 && c.quorumOf(rest) {
+				c.ask(m, membership.Remove, id)
 			}
 		}
 		c.settle()

@@ -4,7 +4,7 @@ import (
 	"encoding/json"
 	"testing"
 
-	"go.etcd.io/raft/v3/raftpb"
+	"etcd2/membership"
 )
 
 // tally counts what happened in a number of runs, to tell whether the seeds met
@@ -22,6 +22,9 @@ func (s tally) count(c *cluster) {
 	s["sent back"] += c.refusals
 	s["changes put off"] += c.changesRefused
 	s["machines lost"] += c.losses
+	s["leaders"] += c.leads
+	s["leaders that continue from a heartbeat"] += c.continued
+	s["keys expired"] += c.history.deadlines.expired
 	for _, m := range c.machines {
 		s["crashes"] += m.crashes
 	}
@@ -46,11 +49,11 @@ func (ch *change) outcome() string {
 	switch {
 	case !ch.accepted:
 		return "changes refused"
-	case ch.kind == raftpb.ConfChangeAddLearnerNode:
+	case ch.kind == membership.Add:
 		return "members added"
-	case ch.kind == raftpb.ConfChangeAddNode:
+	case ch.kind == membership.Promote:
 		return "members promoted"
-	case ch.kind == raftpb.ConfChangeRemoveNode:
+	case ch.kind == membership.Remove:
 		return "members removed"
 	}
 	return "members updated"
@@ -81,6 +84,7 @@ func (s tally) demand(t *testing.T) {
 		"writes": 50, "reads": 20, "unanswered writes": 5, "forwarded": 20, "sent back": 1,
 		"crashes": 2, "machines lost": 0.1, "snapshots": 0.5,
 		"members added": 0.5, "members promoted": 0.5, "members removed": 0.5, "changes refused": 0.05, "changes put off": 0.1,
+		"leaders": 2, "leaders that continue from a heartbeat": 0.3, "keys expired": 2,
 		"events watched": 50, "watches resumed": 5, "histories cleared": 0.5,
 	}
 	for what, n := range atLeast {

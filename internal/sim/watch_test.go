@@ -70,7 +70,7 @@ func (v *viewer) watch() {
 	if !m.up || v.choosy && v.c.rng.IntN(30) > 0 && !v.c.mended {
 		return
 	}
-	w, err := m.store.Watch(v.path, store.WatchOptions{Recursive: v.recursive, Stream: v.stream, Since: v.next})
+	w, err := m.store().Watch(v.path, store.WatchOptions{Recursive: v.recursive, Stream: v.stream, Since: v.next})
 	var refusal *store.Error
 	switch {
 	case err == nil:
@@ -82,8 +82,8 @@ func (v *viewer) watch() {
 		}
 		v.at, v.life, v.watcher = m, m.life, w
 	case errors.As(err, &refusal) && refusal.Code == store.EventCleared:
-		if m.store.Index() < v.next+historyEvents {
-			v.c.Fatalf("member %d at index %d has no event %d any more", m.id, m.store.Index(), v.next)
+		if m.store().Index() < v.next+historyEvents {
+			v.c.Fatalf("member %d at index %d has no event %d any more", m.id, m.store().Index(), v.next)
 		}
 		v.cleared++
 		v.next = 0 // it reads the keys and begins anew
