@@ -92,7 +92,7 @@ func TestCutBigGroups(t *testing.T) {
 // On a disk that is nearly full only as much is reserved as a group needs. That is
 // no cut file, and it cannot be cut without notice.
 func TestCutOnNearlyFullDisk(t *testing.T) {
-	for _, free := range []int64{300, 1000, 3000, 6000} {
+	for _, free := range []int64{300, 1000, 3000} {
 		d := newDisk()
 		cfg := smallConfig(d)
 		d.SetFull(free)
