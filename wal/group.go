@@ -138,14 +138,16 @@ func (s *scan) next() ([]byte, error) {
 	if !ok {
 		size = 0
 	}
-	switch {
-	case s.endsIn(rest, size):
+	if s.endsIn(rest, size) {
 		if s.reserved || int64(len(s.b)) != s.room {
 			return nil, damage(s.at.off, "group %d is not whole, and the file ends at byte %d: it was cut short", s.at.group, len(s.b))
 		}
 		// Older servers did not sync the size that they had reserved for the group. A
 		// power failure left the size before it.
-	case !torn(rest, size, s.at.off):
+		s.torn = true
+		return nil, nil
+	}
+	if !torn(rest, size, s.at.off) {
 		return nil, damage(s.at.off, "group %d is damaged", s.at.group)
 	}
 	s.torn = true
