@@ -215,3 +215,26 @@ func TestCutInMagic(t *testing.T) {
 		}
 	}
 }
+
+// After a failed sync of the reserved size the file may be longer in memory than on the
+// disk. Open makes sure of the size that it goes on with.
+func TestSizeOfFailedSyncIsWrittenAgain(t *testing.T) {
+	for seed := range uint64(50) {
+		d := seededDisk(seed)
+		cfg := smallConfig(d)
+		l := mustCreate(t, cfg)
+		d.FailSync(1)
+		if err := l.Save(nil, []*raftpb.Entry{entry(1, 1, raftpb.EntryNormal, make([]byte, 3000))}); err == nil {
+			t.Fatal("Save with a failing sync gave no error")
+		}
+		d.Kill()
+		l, _ = mustOpen(t, cfg)
+		if err := l.Save(nil, []*raftpb.Entry{entry(1, 1, raftpb.EntryNormal, make([]byte, 2500))}); err != nil {
+			t.Fatal(err)
+		}
+		d.Crash()
+		if _, st, err := wal.Open(cfg); err != nil || len(st.Entries) != 1 {
+			t.Fatalf("seed %d: Open = %s, %v, want one entry", seed, describe(st), err)
+		}
+	}
+}
