@@ -58,7 +58,7 @@ func TestOlderLog(t *testing.T) {
 		cfg := olderConfig(d)
 		var log bytes.Buffer
 		cfg.Logger = slog.New(slog.NewTextHandler(&log, nil))
-		l, st := mustOpen(t, cfg)
+		_, st := mustOpen(t, cfg)
 		if got := describe(st); got != tt.want {
 			t.Fatalf("%s: opened as\n%s\nwant\n%s", tt.name, got, tt.want)
 		}
@@ -66,7 +66,7 @@ func TestOlderLog(t *testing.T) {
 			t.Errorf("%s: logged %q, want %q", tt.name, got, tt.warn)
 		}
 		d.Kill() // before the first write
-		l, st = mustOpen(t, cfg)
+		l, st := mustOpen(t, cfg)
 		e := entry(st.PrevIndex+uint64(len(st.Entries))+1, 9, raftpb.EntryNormal, []byte("new"))
 		if err := l.Save(nil, []*raftpb.Entry{e}); err != nil {
 			t.Fatal(err)
