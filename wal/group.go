@@ -13,7 +13,7 @@ import (
 //	mark and up to 255 bytes of records           repeated
 //	end                                           1 byte
 //
-// The marks make a torn group tell itself from a damaged one. A write that did
+// The marks tell a torn group from a damaged one. A write that did
 // not finish leaves zeros where it did not happen: at the end, or in whole
 // sectors. In a group that was finished, the first byte, the last byte, the byte
 // after the header and at least one byte of every sector in between are known to
@@ -89,10 +89,26 @@ type scan struct {
 	at   position
 	last int64 // offset of the group before at; 0 when there is none
 	torn bool  // set by next at the end: a torn group begins at at
+
+	reserved bool  // the header's flag
+	limit    int64 // Config.SegmentBytes
+	room     int64 // what a server without the flag had reserved when it wrote the group before at
+}
+
+// begin returns the scan of a segment from its first group on.
+func begin(b []byte, h header, sum uint32, limit int64) scan {
+	return scan{
+		b:        b,
+		salt:     h.salt,
+		at:       position{off: h.bytes(), group: h.group, sum: sum},
+		reserved: h.reserved,
+		limit:    limit,
+		room:     h.bytes(),
+	}
 }
 
 // next returns the group at s.at, whole and verified, and goes behind it. At the
-// end of the segment it returns nil, and s.torn tells whether the end is clean.
+// end of the segment it returns nil, and s.torn reports whether a torn group is there.
 // What is neither a group nor the trace of a torn one is a fault.
 func (s *scan) next() ([]byte, error) {
 	rest := s.b[s.at.off:]
@@ -107,6 +123,9 @@ func (s *scan) next() ([]byte, error) {
 		if sum := chain(s.at.sum, g); sum == binary.LittleEndian.Uint32(g[16:]) {
 			s.last = s.at.off
 			s.at = position{off: s.at.off + size, group: s.at.group + 1, sum: sum}
+			if s.at.off > s.room {
+				s.room = grown(s.room, s.at.off, s.limit)
+			}
 			return g, nil
 		}
 	}
@@ -119,11 +138,32 @@ func (s *scan) next() ([]byte, error) {
 	if !ok {
 		size = 0
 	}
+	if s.endsIn(rest, size) {
+		if s.reserved || int64(len(s.b)) != s.room {
+			return nil, damage(s.at.off, "group %d is not whole, and the file ends at byte %d: it was cut short", s.at.group, len(s.b))
+		}
+		// Older servers did not sync the size that they had reserved for the group. A
+		// power failure left the size before it.
+		s.torn = true
+		return nil, nil
+	}
 	if !torn(rest, size, s.at.off) {
 		return nil, damage(s.at.off, "group %d is damaged", s.at.group)
 	}
 	s.torn = true
 	return nil, nil
+}
+
+// endsIn reports whether the file is too short for the group that begins rest, and
+// for the spare room behind it. Its size is 0 when it has no valid header.
+func (s *scan) endsIn(rest []byte, size int64) bool {
+	if size == 0 {
+		size = frameBytes(1)
+	}
+	if s.reserved {
+		size += spareBytes
+	}
+	return int64(len(rest)) < size
 }
 
 // laterGroup returns where in b the header of a group behind the given one is, or
@@ -145,20 +185,16 @@ func laterGroup(b []byte, salt uint32, group uint64) int64 {
 // torn reports whether b, the rest of a segment from offset off on, begins with a
 // group that was not written to its end. Its size is 0 when it has no valid
 // header; then only the bytes up to the first mark are known to belong to it, but
-// it goes on behind them.
+// it goes on behind them. The file holds all of the group.
 func torn(b []byte, size, off int64) bool {
 	known := size > 0
 	if !known {
 		size = headerMarked
 	}
-	switch {
-	case int64(len(b)) < size:
-		return true // the file ends in the group
-	case zeros(b[size:]):
+	if zeros(b[size:]) {
 		return b[size-1] == 0 || hole(b, size, off, !known)
-	default:
-		return !known && hole(b, size, off, true)
 	}
+	return !known && hole(b, size, off, true)
 }
 
 // hole reports whether a sector that b[:size] touches was not written: the part

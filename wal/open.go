@@ -1,14 +1,13 @@
 package wal
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"strings"
-
-	"etcd2/internal/disk"
 )
 
 // Exists reports whether cfg.Dir holds a log, whole or damaged. It takes no lock
@@ -18,8 +17,8 @@ func Exists(cfg Config) (bool, error) {
 	return len(found.segments) > 0, err
 }
 
-// Open reads a log and returns it ready for the next Save. A torn last group is
-// cut off, with a warning in the log of the server. When Open fails, nothing on
+// Open reads a log and returns it ready for the next Save. It discards a torn
+// write, with a warning in the log of the server. When Open fails, nothing on
 // disk has changed: the error is ErrNoLog, ErrCorrupt or ErrVersion with the
 // file, disk.ErrLocked, or what the file system said.
 func Open(cfg Config) (*Log, State, error) {
@@ -31,7 +30,7 @@ func Open(cfg Config) (*Log, State, error) {
 	if err != nil {
 		return nil, State{}, err
 	}
-	o := opening{cfg: cfg}
+	o := opening{cfg: cfg, log: replay{limit: cfg.SegmentBytes}}
 	l, err := o.open()
 	if err != nil {
 		return nil, State{}, errors.Join(err, lock.Close())
@@ -64,8 +63,9 @@ func look(cfg Config) error {
 	return blame(cfg, found.segments[0], errOther)
 }
 
-// ours tells by its first bytes whether a segment is of this kind of log. One that
-// is gone is: its owner is at work and releases it.
+// ours reports whether a segment is of this kind of log, by its first bytes. One
+// that is cut short within them counts, and so does one that is gone: the process
+// that owns the log has released it.
 func ours(cfg Config, name string) (bool, error) {
 	name = filepath.Join(cfg.Dir, name)
 	f, err := cfg.FS.OpenFile(name, os.O_RDONLY, 0)
@@ -76,14 +76,14 @@ func ours(cfg Config, name string) (bool, error) {
 		return false, fmt.Errorf("wal: cannot open the log, check owner and mode: %w", err)
 	}
 	b := make([]byte, len(magic))
-	_, err = f.ReadAt(b, 0)
+	n, err := f.ReadAt(b, 0)
 	if err == io.EOF {
 		err = nil
 	}
 	if err := errors.Join(err, f.Close()); err != nil {
 		return false, fmt.Errorf("wal: cannot read %s: %w", name, err)
 	}
-	return string(b) == magic, nil
+	return strings.HasPrefix(magic, string(b[:n])), nil
 }
 
 // opening is one call of Open: first everything is read and judged, then the
@@ -101,6 +101,7 @@ type end struct {
 	at     position // behind the last whole group
 	size   int64    // of the file
 	torn   bool     // a torn group begins at at.off
+	dirty  int64    // behind the last byte that is not zero
 	seal   seal
 	last   []byte // the last whole group, as it is in the file
 	lastAt int64  // its offset; 0 when there is no group
@@ -154,6 +155,7 @@ func (o *opening) note(name string) {
 		torn:   s.torn,
 		seal:   o.log.seal,
 		lastAt: s.last,
+		dirty:  int64(len(bytes.TrimRight(s.b, "\x00"))),
 	}
 	if s.last > 0 {
 		e.last = append(e.last, s.b[s.last:s.at.off]...)
@@ -178,6 +180,8 @@ func (o *opening) judge() error {
 			return blame(o.cfg, e.name, damage(e.lastAt, "the next segment, %016x-*%s, is missing", next, suffix))
 		case !e.seal.set && i < n-1 && !(i == n-2 && o.ends[n-1].fresh()):
 			return blame(o.cfg, e.name, damage(e.at.off, "the segment is cut short here"))
+		case !e.seal.set && e.head.reserved && e.size == e.at.off:
+			return blame(o.cfg, e.name, damage(e.at.off, "the file ends here, without the room that is reserved behind each group: it was cut short"))
 		}
 	}
 	return nil
@@ -185,86 +189,6 @@ func (o *opening) judge() error {
 
 // fresh reports whether the segment has nothing but its header.
 func (e end) fresh() bool { return e.lastAt == 0 && !e.torn }
-
-// mend puts the end of the log in order and returns the last segment, open. What
-// a killed process wrote may be in memory only, and after a failed sync even
-// another sync would not bring it to the disk, so the last group is written
-// once more.
-func (o *opening) mend() (disk.File, error) {
-	n := len(o.ends)
-	if last := o.ends[n-1]; n > 1 && last.fresh() {
-		file, err := o.mendSegment(o.ends[n-2])
-		if err != nil {
-			return nil, err
-		}
-		if err := file.Close(); err != nil {
-			return nil, fmt.Errorf("wal: cannot close segment: %w", err)
-		}
-	}
-	return o.mendSegment(o.ends[n-1])
-}
-
-func (o *opening) mendSegment(e end) (disk.File, error) {
-	name := filepath.Join(o.cfg.Dir, e.name)
-	file, err := o.cfg.FS.OpenFile(name, os.O_RDWR, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("wal: cannot open the log for writing, check owner and mode: %w", err)
-	}
-	if e.torn {
-		o.cfg.Logger.Warn("cut a torn group off the log; it was never acknowledged",
-			"file", name, "offset", e.at.off, "bytes", e.size-e.at.off)
-	}
-	if err := o.mendTail(file, e); err != nil {
-		return nil, errors.Join(fmt.Errorf("wal: cannot mend the end of %s: %w", name, err), file.Close())
-	}
-	return file, nil
-}
-
-// mendTail ends with a sync, so a cut is durable before the first new group is
-// written behind it: remains of a torn group never turn up after a later one.
-func (o *opening) mendTail(file disk.File, e end) error {
-	if e.torn {
-		if err := file.Truncate(e.at.off); err != nil {
-			return err
-		}
-	}
-	b, at := e.last, e.lastAt
-	if last := o.ends[len(o.ends)-1]; !e.seal.set && e.head.seq != last.head.seq {
-		// The crash came between the successor and the seal. The torn group was this
-		// very seal.
-		b, _ = appendGroup(nil, appendSeal(nil, last.head.seq), e.head.salt, e.at)
-		at = e.at.off
-	}
-	if len(b) > 0 {
-		if _, err := file.WriteAt(b, at); err != nil {
-			return err
-		}
-	}
-	return file.Sync()
-}
-
-func (o *opening) result(file disk.File) *Log {
-	last := o.ends[len(o.ends)-1]
-	l := &Log{
-		cfg:      o.cfg,
-		metadata: o.log.metadata,
-		file:     file,
-		head:     last.head,
-		tail:     last.at,
-		size:     last.size,
-		hard:     o.log.hard,
-		durable:  o.log.hard,
-		prev:     o.log.prev,
-	}
-	if last.torn {
-		l.size = last.at.off
-	}
-	l.last, l.lastTerm = o.log.last()
-	for _, e := range o.ends {
-		l.segments = append(l.segments, segment{name: e.name, prev: e.head.prev, bytes: e.at.off})
-	}
-	return l
-}
 
 // listing is what a log's directory holds.
 type listing struct {

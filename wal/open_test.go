@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"hash/crc32"
 	"log/slog"
 	"maps"
@@ -233,15 +234,19 @@ func TestTornTailIsLogged(t *testing.T) {
 	steps := smallLog(t)
 	s := steps[1]
 	name := segments(s.files)[0]
-	b := bytes.TrimRight(s.files[name], "\x00")
+	start, end := written(steps[0].files[name], s.files[name])
+	b := bytes.Clone(s.files[name])
+	b[end-1] = 0
 	var log bytes.Buffer
 	cfg := smallConfig(nil)
 	cfg.Logger = slog.New(slog.NewTextHandler(&log, nil))
-	if _, err := reopen(with(s.files, name, b[:len(b)-1]), cfg); err != nil {
+	if _, err := reopen(with(s.files, name, b), cfg); err != nil {
 		t.Fatal(err)
 	}
-	if got := log.String(); !strings.Contains(got, "level=WARN") || !strings.Contains(got, name) {
-		t.Errorf("logged %q, want a warning that names %s", got, name)
+	want := fmt.Sprintf(`level=WARN msg="discarded an incomplete write at the end of the log" file=%s offset=%d bytes=%d`,
+		name, start, len(bytes.TrimRight(b, "\x00"))-start)
+	if got := log.String(); !strings.Contains(got, want) {
+		t.Errorf("logged %q, want %q", got, want)
 	}
 }
 

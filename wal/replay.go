@@ -14,6 +14,7 @@ type replay struct {
 	prevTerm uint64
 	entries  []*raftpb.Entry
 	make     entryMaker
+	limit    int64  // Config.SegmentBytes
 	arena    []byte // room for records; entries keep slices of it
 
 	heads []header
@@ -46,7 +47,7 @@ func (r *replay) segment(name string, b []byte) error {
 	r.heads = append(r.heads, h)
 	r.metadata, r.hard = h.metadata, h.hard
 	r.seal = seal{}
-	r.end = scan{b: b, salt: h.salt, at: position{off: h.bytes(), group: h.group, sum: sum}}
+	r.end = begin(b, h, sum, r.limit)
 	for {
 		before := r.end.at
 		g, err := r.end.next()

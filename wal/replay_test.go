@@ -1,6 +1,36 @@
 package wal
 
-import "testing"
+import (
+	"errors"
+	"testing"
+
+	"go.etcd.io/raft/v3/raftpb"
+)
+
+// Older servers did not sync the new size before they wrote a group into it. A power
+// failure in between left the size before, and part of the group below it. This is
+// the only size at which a group that goes beyond the end of the file is a torn write.
+func TestPowerFailureWhileOlderLogGrew(t *testing.T) {
+	for _, reserved := range []bool{false, true} {
+		h := header{group: 1, reserved: reserved}
+		b, sum := h.encode()
+		at := position{off: h.bytes(), group: 1, sum: sum}
+		for i := range uint64(2) {
+			index := i + 1
+			e := &raftpb.Entry{Index: &index, Term: new(uint64(1)), Type: new(raftpb.EntryNormal), Data: make([]byte, firstRoom*2/3)}
+			b, at = appendGroup(b, appendEntry(nil, e), h.salt, at)
+		}
+		for _, size := range []int{firstRoom - 1, firstRoom, firstRoom + 1, len(b) - 1} {
+			r := replay{limit: 64 << 20}
+			err := r.segment(h.name(), b[:size])
+			torn := size == firstRoom && !reserved
+			if r.end.torn != torn || errors.Is(err, ErrCorrupt) == torn || len(r.entries) != 1 {
+				t.Errorf("reserved %v, file of %d bytes: torn %v, error %v, %d entries; want torn %v and one entry",
+					reserved, size, r.end.torn, err, len(r.entries), torn)
+			}
+		}
+	}
+}
 
 // FuzzRecords puts arbitrary records in a group with a correct checksum. Replay
 // may refuse them; it must not panic, and what it takes has no gaps.
@@ -36,6 +66,12 @@ func FuzzSegment(f *testing.F) {
 	b, _ = appendGroup(b, []byte{recordHardState, 1, 2, 3}, h.salt, position{off: h.bytes(), group: 1, sum: sum})
 	f.Add(b)
 	f.Add(append(b, make([]byte, 100)...))
+	f.Add(b[:len(b)-1])
+	h.reserved = true
+	b, sum = h.encode()
+	b, _ = appendGroup(b, []byte{recordHardState, 1, 2, 3}, h.salt, position{off: h.bytes(), group: 1, sum: sum})
+	f.Add(append(b, 0))
+	f.Add(b[:len(b)-1])
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var r replay
 		err := r.segment(h.name(), b)

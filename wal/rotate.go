@@ -18,7 +18,7 @@ func (l *Log) rotate(next header) error {
 	if err := l.reserve(sealed.off); err != nil {
 		return err
 	}
-	file, err := l.makeSegment(&next)
+	file, size, err := l.makeSegment(&next)
 	if err != nil {
 		return err
 	}
@@ -31,7 +31,7 @@ func (l *Log) rotate(next header) error {
 		l.cfg.Logger.Warn("cannot give back room behind a sealed segment",
 			"file", l.path(l.head.name()), "error", err)
 	}
-	l.enter(next, file)
+	l.enter(next, file, size)
 	return nil
 }
 

@@ -9,7 +9,6 @@ import (
 	"os"
 	"strconv"
 	"strings"
-	"syscall"
 
 	"etcd2/internal/disk"
 )
@@ -23,7 +22,13 @@ const (
 	preludeBytes = 16 // magic, version and length: the same in every version
 	fixedBytes   = 84 // a header without metadata and checksum
 	maxMetadata  = 64 << 10
-	firstRoom    = 1 << 20 // preallocated at first, then doubled as needed
+)
+
+// The flags of a header. They are never set together: servers older than
+// flagReserved take a segment for a restart only if its flags are exactly 1.
+const (
+	flagRestart  = 1 << iota // all earlier entries are superseded by a snapshot
+	flagReserved             // the file always has preallocated zeros behind its last group
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -35,7 +40,8 @@ type header struct {
 	seq      uint64
 	group    uint64 // number of the first group here
 	before   uint32 // chained checksum of the previous segment, without its seal
-	restart  bool   // all earlier entries are superseded by a snapshot
+	restart  bool   // flagRestart
+	reserved bool   // flagReserved
 	prev     uint64 // index of the last entry before this segment
 	prevTerm uint64
 	hard     hardState
@@ -78,7 +84,10 @@ func (h header) encode() ([]byte, uint32) {
 	b = le.AppendUint32(b, h.before)
 	var flags uint32
 	if h.restart {
-		flags = 1
+		flags |= flagRestart
+	}
+	if h.reserved {
+		flags |= flagReserved
 	}
 	b = le.AppendUint32(b, flags)
 	b = le.AppendUint64(b, h.prev)
@@ -98,8 +107,11 @@ var errOther = damage(0, "not a segment of this kind of log; a data directory of
 // checksum. A fault is reported with the byte where it is.
 func parseHeader(b []byte) (header, uint32, error) {
 	le := binary.LittleEndian
-	if len(b) < preludeBytes || string(b[:len(magic)]) != magic {
+	if !strings.HasPrefix(magic, string(b[:min(len(b), len(magic))])) {
 		return header{}, 0, errOther
+	}
+	if len(b) < preludeBytes {
+		return header{}, 0, damage(int64(len(b)), "the file ends in the segment header: it was cut short")
 	}
 	n := int64(le.Uint32(b[12:]))
 	if n < preludeBytes+4 || n > fixedBytes+maxMetadata+4 || n > int64(len(b)) {
@@ -118,12 +130,14 @@ func parseHeader(b []byte) (header, uint32, error) {
 	if n < fixedBytes+4 {
 		return header{}, 0, damage(12, "segment header of %d bytes, want %d or more", n, fixedBytes+4)
 	}
+	flags := le.Uint32(b[40:])
 	return header{
 		salt:     le.Uint32(b[16:]),
 		seq:      le.Uint64(b[20:]),
 		group:    le.Uint64(b[28:]),
 		before:   le.Uint32(b[36:]),
-		restart:  le.Uint32(b[40:]) == 1,
+		restart:  flags&flagRestart != 0,
+		reserved: flags&flagReserved != 0,
 		prev:     le.Uint64(b[44:]),
 		prevTerm: le.Uint64(b[52:]),
 		hard:     hardState{term: le.Uint64(b[60:]), vote: le.Uint64(b[68:]), commit: le.Uint64(b[76:])},
@@ -132,27 +146,30 @@ func parseHeader(b []byte) (header, uint32, error) {
 }
 
 // makeSegment makes a new, durable segment with the given header and opens it. It
-// draws the header's salt.
-func (l *Log) makeSegment(h *header) (disk.File, error) {
+// draws the header's salt, and reserves room unless the segment is a restart: that
+// one holds no group but its seal. makeSegment returns the open file and its size.
+func (l *Log) makeSegment(h *header) (disk.File, int64, error) {
 	var salt [4]byte
 	rand.Read(salt[:]) // never fails
 	h.salt = binary.LittleEndian.Uint32(salt[:])
+	h.reserved = !h.restart
 	b, _ := h.encode()
 	name := h.name()
-	if err := l.makeFile(name, b); err != nil {
-		return nil, fmt.Errorf("wal: cannot make segment %s: %w", l.path(name), err)
+	size, err := l.makeFile(name, b, h.reserved)
+	if err != nil {
+		return nil, 0, fmt.Errorf("wal: cannot make segment %s: %w", l.path(name), err)
 	}
 	f, err := l.cfg.FS.OpenFile(l.path(name), os.O_RDWR, 0o600)
 	if err != nil {
-		return nil, fmt.Errorf("wal: cannot open segment: %w", err)
+		return nil, 0, fmt.Errorf("wal: cannot open segment: %w", err)
 	}
-	return f, nil
+	return f, size, nil
 }
 
 // enter goes on in a segment that makeSegment has made.
-func (l *Log) enter(h header, f disk.File) {
+func (l *Log) enter(h header, f disk.File, size int64) {
 	_, sum := h.encode()
-	l.file, l.head, l.size = f, h, h.bytes()
+	l.file, l.head, l.size = f, h, size
 	l.tail = position{off: h.bytes(), group: h.group, sum: sum}
 	l.last, l.lastTerm, l.durable = h.prev, h.prevTerm, h.hard
 	l.mu.Lock()
@@ -161,56 +178,35 @@ func (l *Log) enter(h header, f disk.File) {
 }
 
 // makeFile writes a new file under an unfinished name, makes it durable and then
-// gives it its name. It is closed before that: Windows renames no open file. Only
-// until it has its name can a full disk leave the log as it was.
-func (l *Log) makeFile(name string, content []byte) error {
+// renames it. It is closed before that: Windows renames no open file. Until the
+// rename a full disk leaves the log as it was. With reserved set the file gets
+// preallocated zeros behind its content. makeFile returns the file's size.
+func (l *Log) makeFile(name string, content []byte, reserved bool) (int64, error) {
 	part := l.path(strings.TrimSuffix(name, suffix) + unfinished)
 	f, err := l.cfg.FS.OpenFile(part, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
-		return full(err)
+		return 0, full(err)
 	}
-	err = fill(f, content)
+	size, err := fill(f, content, reserved, l.cfg.SegmentBytes)
 	if err := errors.Join(err, f.Close()); err != nil {
-		return full(err)
+		return 0, full(err)
 	}
 	if err := l.cfg.FS.Rename(part, l.path(name)); err != nil {
-		return full(err)
+		return 0, full(err)
 	}
-	return l.cfg.FS.SyncDir(l.cfg.Dir)
+	return size, l.cfg.FS.SyncDir(l.cfg.Dir)
 }
 
-// full marks an error that came from a full disk, and no other, as ErrFull.
-func full(err error) error {
-	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
-		return fmt.Errorf("%w: %w", ErrFull, err)
-	}
-	return err
-}
-
-func fill(f disk.File, content []byte) error {
+func fill(f disk.File, content []byte, reserved bool, limit int64) (int64, error) {
 	if _, err := f.WriteAt(content, 0); err != nil {
-		return err
+		return 0, err
 	}
-	return f.Sync()
-}
-
-// reserve preallocates room up to end and beyond, in doubling steps up to the
-// segment size, so that a sync seldom has to record a new file size. A disk too
-// full for that may still hold the group itself.
-func (l *Log) reserve(end int64) error {
-	if end <= l.size {
-		return nil
+	size := int64(len(content))
+	if reserved {
+		var err error
+		if size, err = allocate(f, size+spareBytes, grown(0, size+spareBytes, limit)); err != nil {
+			return 0, err
+		}
 	}
-	room := max(firstRoom, 2*l.size)
-	room = max(end, min(room, l.cfg.SegmentBytes))
-	err := full(l.file.Allocate(room))
-	if errors.Is(err, ErrFull) && end < room {
-		room = end
-		err = full(l.file.Allocate(room))
-	}
-	if err != nil {
-		return fmt.Errorf("wal: cannot reserve room in %s: %w", l.path(l.head.name()), err)
-	}
-	l.size = room
-	return nil
+	return size, f.Sync()
 }

@@ -2,14 +2,16 @@
 //
 // A log is a directory of numbered segments. Records are written in groups, one
 // write and one sync per group, and every group carries a CRC-32C that runs on
-// from the group before. A group torn by a crash was never acknowledged: it is
-// recognised on open, wherever the tear is, and cut off. Damage anywhere else is
-// ErrCorrupt with the file and the byte, and is left as it is for a person to
-// look at. docs/format-wal.md draws the format.
+// from the group before. Open recognises a torn write, the group that a crash has
+// left incomplete at the end, and discards it. Everything else that does not verify is
+// ErrCorrupt with the file and the byte, and stays as it is for a person to look
+// at. A file that was cut short is damage too: room is preallocated before a group
+// is written. docs/format-wal.md draws the format.
 //
 // One goroutine appends (Save, Restart, Close). When Save returns nil, its
-// entries, term and vote are durable; after it has failed once, it fails for
-// ever, but for ErrFull, which leaves the log as it was. Release, Bytes and Segments may be called from any goroutine.
+// entries, term and vote are durable. After a failure every later Save fails,
+// except after ErrFull, which leaves the log as it was. Release, Bytes and
+// Segments may be called from any goroutine.
 package wal
 
 import (
@@ -153,11 +155,11 @@ func create(cfg Config, metadata []byte) (*Log, error) {
 	}
 	l := &Log{cfg: cfg, metadata: metadata}
 	first := header{group: 1, metadata: metadata}
-	file, err := l.makeSegment(&first)
+	file, size, err := l.makeSegment(&first)
 	if err != nil {
 		return nil, err
 	}
-	l.enter(first, file)
+	l.enter(first, file, size)
 	return l, nil
 }
 
@@ -234,17 +236,19 @@ func (l *Log) fits(entries []*raftpb.Entry) error {
 	return nil
 }
 
-// write puts the records in l.payload on disk as one group, in a new segment if
-// this one is full.
+// write puts the records in l.payload on disk as one group. It begins a new segment
+// if this one is full, or if its header does not promise reserved room and the disk
+// has room for another.
 func (l *Log) write() error {
 	size := frameBytes(len(l.payload))
 	if size > math.MaxUint32 {
 		return fmt.Errorf("wal: group of %d bytes, want at most %d", size, uint32(math.MaxUint32))
 	}
-	begun := l.tail.off > l.head.bytes()
-	if begun && l.tail.off+size > l.cfg.SegmentBytes {
+	full := l.tail.off > l.head.bytes() && l.tail.off+size > l.cfg.SegmentBytes
+	if full || !l.head.reserved {
 		// Not the new hard state: its commit index may need the entries of this group.
-		if err := l.rotate(header{prev: l.last, prevTerm: l.lastTerm, hard: l.durable}); err != nil {
+		err := l.rotate(header{prev: l.last, prevTerm: l.lastTerm, hard: l.durable})
+		if err != nil && (full || !errors.Is(err, ErrFull)) {
 			return err
 		}
 	}

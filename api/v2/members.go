@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"mime"
 	"net/http"
 	"strings"
 	"time"
@@ -57,10 +58,9 @@ func (h *handler) serveMembers(w http.ResponseWriter, r *http.Request, rest stri
 			http.Error(w, "Method Not Allowed", http.StatusMethodNotAllowed)
 			return
 		}
-		id, err := membership.ParseID(rest)
+		id, ok := memberID(w, rest)
 		switch {
-		case err != nil:
-			noSuchMember(w, rest)
+		case !ok:
 		case r.Method == http.MethodPut:
 			h.updateMember(ctx, w, r, id)
 		default:
@@ -147,12 +147,11 @@ func (h *handler) refuseChange(w http.ResponseWriter, doing string, id membershi
 
 // transferLeader has another member lead. It is not part of 2.3.8.
 func (h *handler) transferLeader(ctx context.Context, w http.ResponseWriter, to string) {
-	id, err := membership.ParseID(to)
-	if err != nil {
-		noSuchMember(w, to)
+	id, ok := memberID(w, to)
+	if !ok {
 		return
 	}
-	err = h.TransferLeader(ctx, id)
+	err := h.TransferLeader(ctx, id)
 	switch {
 	case err == nil:
 		w.WriteHeader(http.StatusNoContent)
@@ -170,10 +169,23 @@ func (h *handler) transferLeader(ctx context.Context, w http.ResponseWriter, to 
 	}
 }
 
+// memberID parses the ID of a member that a request names. ok is false when it has been
+// answered: no member can have this ID. Raft takes 0 for "no member".
+func memberID(w http.ResponseWriter, text string) (id membership.ID, ok bool) {
+	id, err := membership.ParseID(text)
+	switch {
+	case err != nil:
+		noSuchMember(w, text)
+	case id == 0:
+		noSuchMember(w, id.String())
+	}
+	return id, err == nil && id != 0
+}
+
 // readPeerURLs reads what a request says of a member. ok is false when it has been
 // answered with a refusal.
 func (h *handler) readPeerURLs(w http.ResponseWriter, r *http.Request) (urls []string, ok bool) {
-	if got := r.Header.Get("Content-Type"); got != "application/json" {
+	if got := r.Header.Get("Content-Type"); !isJSON(got) {
 		sendMessage(w, http.StatusUnsupportedMediaType, fmt.Sprintf("Bad Content-Type %s, accept application/json", got))
 		return nil, false
 	}
@@ -183,6 +195,13 @@ func (h *handler) readPeerURLs(w http.ResponseWriter, r *http.Request) (urls []s
 		return nil, false
 	}
 	return urls, true
+}
+
+// isJSON reports whether a Content-Type names JSON. HTTP libraries add parameters such
+// as charset on their own; they change nothing.
+func isJSON(contentType string) bool {
+	media, _, err := mime.ParseMediaType(contentType)
+	return err == nil && media == "application/json"
 }
 
 func (h *handler) decodePeerURLs(w http.ResponseWriter, r *http.Request) ([]string, error) {

@@ -2,6 +2,7 @@ package v2
 
 import (
 	"bytes"
+	"errors"
 	"log/slog"
 	"net/http/httptest"
 	"strings"
@@ -125,7 +126,13 @@ func TestMembersBodies(t *testing.T) {
 	}{
 		{"", urls("http://x:1"), 415, "Bad Content-Type , accept application/json"},
 		{"text/plain", "", 415, "Bad Content-Type text/plain, accept application/json"},
-		{good + "; charset=utf-8", urls("http://x:1"), 415, "Bad Content-Type application/json; charset=utf-8, accept application/json"},
+		{good + "x", urls("http://x:1"), 415, "Bad Content-Type application/jsonx, accept application/json"},
+		{"text/json; charset=utf-8", urls("http://x:1"), 415, "Bad Content-Type text/json; charset=utf-8, accept application/json"},
+		{"application", urls("http://x:1"), 415, "Bad Content-Type application, accept application/json"},
+		{good + "; charset", urls("http://x:1"), 415, "Bad Content-Type application/json; charset, accept application/json"},
+		{good + "; a=1; a=2", urls("http://x:1"), 415, "Bad Content-Type application/json; a=1; a=2, accept application/json"},
+		{good + ", text/plain", urls("http://x:1"), 415, "Bad Content-Type application/json, text/plain, accept application/json"},
+		{good + "; charset=utf-8", "{}", 400, "no valid URLs given"},
 		{good, "", 400, "unexpected end of JSON input"},
 		{good, "{", 400, "unexpected end of JSON input"},
 		{good, "}", 400, "invalid character '}' looking for beginning of value"},
@@ -146,6 +153,49 @@ func TestMembersBodies(t *testing.T) {
 			if want := `{"message":"` + tt.message + `"}`; w.Code != tt.status || w.Body.String() != want {
 				t.Errorf("%s %.80s of %q = %d %s, want %d %s", method, tt.body, tt.contentType, w.Code, w.Body, tt.status, want)
 			}
+		}
+	}
+}
+
+// Parameters and case of the content type do not matter.
+func TestMembersContentType(t *testing.T) {
+	for _, contentType := range []string{
+		"application/json", "application/json;", "application/json; charset=utf-8", "application/json;charset=UTF-8",
+		`Application/JSON; Charset="utf-8"; x=y`, " application/json ; charset=latin1",
+	} {
+		m := newMember(t)
+		if w := changeRequest(m, Config{}, "POST", "/v2/members", contentType, urls("http://x:1")); w.Code != 201 {
+			t.Errorf("POST of %q = %d %s, want 201", contentType, w.Code, w.Body)
+		}
+		if w := changeRequest(m, Config{}, "PUT", "/v2/members/1", contentType, urls("http://x:2")); w.Code != 204 {
+			t.Errorf("PUT of %q = %d %s, want 204", contentType, w.Code, w.Body)
+		}
+	}
+}
+
+// Raft takes the ID 0 for "no member", so a change of it is refused before the server
+// sees it. A POST does not name a member: it adds one.
+func TestMemberZero(t *testing.T) {
+	tests := []struct {
+		method, target string
+		status         int
+		answer         string
+	}{
+		{"DELETE", "/v2/members/0", 404, `{"message":"No such member: 0"}`},
+		{"DELETE", "/v2/members/00", 404, `{"message":"No such member: 0"}`},
+		{"DELETE", "/v2/members/0000000000000000", 404, `{"message":"No such member: 0"}`},
+		{"PUT", "/v2/members/0", 404, `{"message":"No such member: 0"}`},
+		{"PUT", "/v2/members/00000000000000000000", 404, `{"message":"No such member: 0"}`},
+		{"POST", "/v2/members/leader?transfer=0", 404, `{"message":"No such member: 0"}`},
+		{"GET", "/v2/members/0", 404, `{"message":"Not found"}`}, // as for every ID
+		{"POST", "/v2/members/0", 500, refused5},                 // asked the server
+	}
+	for _, tt := range tests {
+		m := newMember(t)
+		m.others.refuses = errors.New("the server was asked")
+		w := changeRequest(m, Config{}, tt.method, tt.target, "application/json", urls("http://x:1"))
+		if w.Code != tt.status || w.Body.String() != tt.answer {
+			t.Errorf("%s %s = %d %s, want %d %s", tt.method, tt.target, w.Code, w.Body, tt.status, tt.answer)
 		}
 	}
 }

@@ -77,45 +77,81 @@ func killed(t *testing.T, n int, flags ...string) *proc.Member {
 	return m
 }
 
-// TestTornTailIsCut leaves of the last write what a crash in the middle of it may
-// leave: its first bytes, and zeros or the end of the file behind them. The writes
-// before it are served, and the log goes on.
-func TestTornTailIsCut(t *testing.T) {
+// TestTornWriteIsDiscarded leaves of the last write what a crash in the middle of it
+// may leave: its first bytes, and zeros behind them. The writes before it are served,
+// and the log goes on.
+func TestTornWriteIsDiscarded(t *testing.T) {
 	const n = 20
 	for _, share := range []float64{0.01, 0.3, 0.6, 0.99} {
-		for _, behind := range []string{"zeros", "the end"} {
-			t.Run(fmt.Sprintf("%.0f%% and %s", 100*share, behind), func(t *testing.T) {
-				t.Parallel()
-				m := proc.Start(t, proc.Options{})
-				for i := range n {
-					put(t, m, fmt.Sprintf("/k%02d", i), fmt.Sprintf("needle-%02d", i))
+		t.Run(fmt.Sprintf("%.0f%%", 100*share), func(t *testing.T) {
+			t.Parallel()
+			m := proc.Start(t, proc.Options{})
+			for i := range n {
+				put(t, m, fmt.Sprintf("/k%02d", i), fmt.Sprintf("needle-%02d", i))
+			}
+			log := only(t, m, "wal/*.wal")
+			from := written(t, log)
+			put(t, m, "/torn", "never-acknowledged")
+			to := written(t, log)
+			m.Kill()
+			cut := from + max(1, int64(share*float64(to-from)))
+			if err := errors.Join(os.Truncate(log, cut), os.Truncate(log, to+4096)); err != nil {
+				t.Fatal(err)
+			}
+			before := len(m.Log())
+			restart(t, m)
+			if _, ok := lineWith(m.Log()[before:], "W |", "discarded an incomplete write", log, fmt.Sprintf("offset=%d", from)); !ok {
+				t.Errorf("no warning names %s and byte %d:\n%s", log, from, m.Log()[before:])
+			}
+			for i := range n {
+				holds(t, m, fmt.Sprintf("/k%02d", i), fmt.Sprintf("needle-%02d", i))
+			}
+			if x, _, err := wire.Do(m.Client, wire.Request{Method: "GET", Target: "/v2/keys/torn"}); err != nil || x.Status != 404 {
+				t.Errorf("the torn write was served: %v, %v", x, err)
+			}
+			put(t, m, "/after", "1")
+			m.Kill()
+			restart(t, m)
+			holds(t, m, "/after", "1")
+		})
+	}
+}
+
+// TestCutLogIsRefused cuts the log of a killed member to a part of what is used. All of
+// its writes were acknowledged, so the member must not start with some of them.
+func TestCutLogIsRefused(t *testing.T) {
+	tests := []struct {
+		name  string
+		keep  func(used int64) int64
+		flags []string
+	}{
+		{"to 3/4", func(used int64) int64 { return used * 3 / 4 }, nil},
+		{"to 1/2", func(used int64) int64 { return used / 2 }, nil},
+		{"by a byte", func(used int64) int64 { return used - 1 }, nil},
+		{"by the room behind it", func(used int64) int64 { return used }, nil},
+		{"to 100 bytes", func(int64) int64 { return 100 }, nil},
+		{"to nothing", func(int64) int64 { return 0 }, nil},
+		{"to 3/4 with a checkpoint", func(used int64) int64 { return used * 3 / 4 }, []string{"--snapshot-count", "7"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			m := killed(t, 40, tt.flags...)
+			log := only(t, m, "wal/*.wal")
+			if err := os.Truncate(log, tt.keep(written(t, log))); err != nil {
+				t.Fatal(err)
+			}
+			before := files(t, m.Dir)
+			said := refuses(t, m)
+			if _, ok := lineWith(said, log, "at byte", "restore the member from a backup"); !ok {
+				t.Errorf("no line names %s and the damage:\n%s", log, said)
+			}
+			for name, sum := range files(t, m.Dir) {
+				if before[name] != sum {
+					t.Errorf("%s was changed", name)
 				}
-				log := only(t, m, "wal/*.wal")
-				from := written(t, log)
-				put(t, m, "/torn", "never-acknowledged")
-				to := written(t, log)
-				m.Kill()
-				cut := from + max(1, int64(share*float64(to-from)))
-				size := to + 4096
-				if behind == "the end" {
-					size = cut
-				}
-				if err := errors.Join(os.Truncate(log, cut), os.Truncate(log, size)); err != nil {
-					t.Fatal(err)
-				}
-				restart(t, m)
-				for i := range n {
-					holds(t, m, fmt.Sprintf("/k%02d", i), fmt.Sprintf("needle-%02d", i))
-				}
-				if x, _, err := wire.Do(m.Client, wire.Request{Method: "GET", Target: "/v2/keys/torn"}); err != nil || x.Status != 404 {
-					t.Errorf("the torn write was served: %v, %v", x, err)
-				}
-				put(t, m, "/after", "1")
-				m.Kill()
-				restart(t, m)
-				holds(t, m, "/after", "1")
-			})
-		}
+			}
+		})
 	}
 }
 
