@@ -85,12 +85,12 @@ func (c *Core) admit(m *raftpb.Message, st *raft.BasicStatus) error {
 }
 
 // beyondCeiling refuses a message for its term. One that is forged must not use up
-// the terms. When such messages go on, the group has got there: this member
-// follows, by as much as it may rise at a time.
+// the terms. When such messages go on, from whichever member, the group has got
+// there: this member follows, by as much as it may rise at a time.
 func (c *Core) beyondCeiling(m *raftpb.Message) error {
 	g := &c.guard
 	err := refused(m, "it is of term %d, this member goes no higher than %d now", m.GetTerm(), g.ceiling)
-	if m.GetTerm() > maxTerm || !g.beyond.add(m.GetFrom(), 0, 0, g.now, c.cfg.Election) {
+	if m.GetTerm() > maxTerm || !g.beyond.add(0, 0, 0, g.now, c.cfg.Election) {
 		return err
 	}
 	g.beyond.clear()

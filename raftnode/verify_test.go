@@ -57,9 +57,15 @@ func (g *group) write(m *member, what string, n int) {
 	}
 }
 
-// comeBack restarts the old leader and lets time pass until it ends, or for so many
-// ticks.
+// comeBack lets time pass until the old leader, which has restarted, ends, or for so
+// many ticks.
 func (s *split) comeBack(cfg Config, ticks int) {
+	s.t.Helper()
+	s.restart(cfg)
+	s.watch(ticks)
+}
+
+func (s *split) restart(cfg Config) {
 	s.t.Helper()
 	cfg.ID = s.old.cfg.ID
 	log := s.old.log
@@ -74,6 +80,12 @@ func (s *split) comeBack(cfg Config, ticks int) {
 			s.members[i] = s.old
 		}
 	}
+}
+
+// watch reconnects the old leader.
+func (s *split) watch(ticks int) {
+	s.t.Helper()
+	s.old.down = false
 	for range ticks {
 		before := s.delivered
 		for _, m := range s.members {
@@ -85,8 +97,8 @@ func (s *split) comeBack(cfg Config, ticks int) {
 		if n := s.delivered - before; n > 30+2*s.shared {
 			s.t.Fatalf("%d messages in a tick", n)
 		}
-		if p := s.leader.Progress()[cfg.ID]; p.SendingSnapshot {
-			s.leader.ReportSnapshot(cfg.ID, true)
+		if p := s.leader.Progress()[1]; p.SendingSnapshot {
+			s.leader.ReportSnapshot(1, true)
 		}
 		if s.old.ended != nil {
 			return
@@ -119,13 +131,19 @@ func TestReplacedHistoryIsNoticed(t *testing.T) {
 		{name: "the logs begin at the same place", cfg: Config{TailEntries: 1}, old: 100, other: 99,
 			prepare: func(s *split) { s.checkpoint = s.old.Commit(); s.compact(s.leader) }},
 	}
-	for _, test := range tests {
-		t.Run(test.name, func(t *testing.T) {
+	for i := range 2 * len(tests) {
+		test, restart := tests[i/2], i%2 == 0
+		t.Run(fmt.Sprintf("%s, restart %v", test.name, restart), func(t *testing.T) {
 			s := newSplit(t, test.cfg, test.shared, test.old, test.other)
 			if test.prepare != nil {
 				test.prepare(s)
 			}
-			s.comeBack(test.cfg, 20)
+			if restart {
+				s.restart(test.cfg)
+			} else if s.checkpoint > 0 {
+				s.compact(s.old)
+			}
+			s.watch(20)
 			if !errors.Is(s.old.ended, ErrDiverged) {
 				t.Errorf("after two election timeouts the old leader's end is %v, want ErrDiverged", s.old.ended)
 			}
