@@ -151,8 +151,11 @@ func (m *member) data() []string {
 // settle works and delivers until nobody has anything left to do.
 func (g *group) settle() {
 	g.t.Helper()
-	for busy := true; busy; {
-		busy = false
+	turns := 0
+	for busy := true; busy; turns++ {
+		if busy = false; turns == 10_000 {
+			g.t.Fatal("the members talk without end")
+		}
 		for _, m := range g.members {
 			if m.down {
 				continue

@@ -101,11 +101,9 @@ func TestReadWaitsForSuspicion(t *testing.T) {
 		t.Fatalf("Step() = %v, want evidence", err)
 	}
 	leader.rn.ReportUnreachable(3)
-	for busy := true; busy; { // without a heartbeat that says how much was confirmed
-		busy = false
+	for range 20 { // without a heartbeat that says how much was confirmed
 		for _, from := range g.members {
-			sent, more := from.do(t)
-			busy = busy || more
+			sent, _ := from.do(t)
 			for _, s := range sent {
 				if s.GetType() == raftpb.MsgHeartbeat {
 					s.Commit = nil
@@ -193,6 +191,22 @@ func TestHighestTerm(t *testing.T) {
 		t.Errorf("Step() = %v, want ErrMessage", err)
 	}
 	g.agree(60)
+}
+
+// Who goes on forging raises the term little by little.
+func TestForgedTermsInARow(t *testing.T) {
+	g := newGroup(t, Config{}, 1, 2, 3)
+	g.elect(1)
+	m := g.member(2)
+	for tick := uint64(1); tick <= 100; tick++ {
+		_ = m.Step(forge(&raftpb.Message{Type: raftpb.MsgHeartbeat.Enum()}, 1, maxTerm))
+		m.Tick()
+		m.answers(t, true)
+		if limit := 10 + (1+tick/10)*maxTermRise; m.Term() > limit {
+			t.Fatalf("term %d after %d ticks, want at most %d", m.Term(), tick, limit)
+		}
+	}
+	g.agree(200)
 }
 
 // A member that forged frames have brought far beyond the others' terms brings them

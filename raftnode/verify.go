@@ -142,9 +142,6 @@ func (c *Core) acknowledge(m *raftpb.Message, end, same uint64) error {
 	if err := c.rn.Step(heartbeat(m, 0, verifiedMark)); err != nil {
 		return err
 	}
-	if st := c.rn.BasicStatus(); st.Lead != m.GetFrom() || st.GetTerm() != m.GetTerm() {
-		return nil
-	}
 	if g.acked.to == m.GetFrom() && g.acked.term == m.GetTerm() {
 		same = max(same, min(g.acked.index, g.sure))
 	}

@@ -268,3 +268,41 @@ func TestLostEntriesAreNoticed(t *testing.T) {
 	}
 	t.Error("the member goes on without its data")
 }
+
+// A leader whose only news of a member is older than that member's log sends it what
+// lies before. The member cannot compare that, and asks the leader to.
+func TestLeaderFindsALogThatBeginsBehindItsProbe(t *testing.T) {
+	for _, restart := range []bool{true, false} {
+		g := newGroup(t, Config{TailEntries: 1, MaxMessageBytes: 100}, 1, 2, 3)
+		leader, m := g.elect(1), g.member(3)
+		m.down = true
+		g.write(leader, "x", 20)
+		if _, err := leader.Compact(leader.Commit(), leader.Conf()); err != nil {
+			t.Fatal(err)
+		}
+		m.down = false
+		snapshot := g.snapshotFor(leader)
+		m.down = true
+		g.write(leader, "newer", 10)
+		// The checkpoint that is sent is newer than the one that raft announced, and the
+		// answer is lost.
+		index := leader.Commit()
+		snapshot.Snapshot = snapshotOf(index, 1, leader.Conf())
+		if err := m.Step(snapshot); err != nil {
+			t.Fatal(err)
+		}
+		for more := true; more; {
+			_, more = m.do(t)
+		}
+		if restart {
+			m.Core, m.writer = newMember(t, Config{ID: 3}, m.log.state(voters(1, 2, 3), index, 1), m.log).Core, nil
+			m.writer = &Writer{log: m.log, mem: m.mem, saved: m.mem.hard}
+		}
+		leader.ReportSnapshot(3, true)
+		m.down = false
+		g.tick(leader, 4)
+		if got := leader.Progress()[3].Match; got != leader.Commit() || m.Suspicious() {
+			t.Errorf("restart %v: the leader knows of %d entries, want %d", restart, got, leader.Commit())
+		}
+	}
+}
