@@ -179,7 +179,7 @@ func (c *Core) Accepts(bytes uint64) bool {
 func (c *Core) Saved(responses []*raftpb.Message) {
 	for _, m := range responses {
 		if m.GetTo() != c.cfg.ID {
-			if c.guard.passes(m) {
+			if c.mem.holds(m) && c.guard.passes(m) {
 				c.responses = append(c.responses, m)
 			}
 			continue
@@ -231,7 +231,7 @@ func (c *Core) Campaign() error { return c.rn.Campaign() }
 // TransferLeader hands leadership to another member, if this one leads. When the
 // other does not take over within an election timeout, this one goes on.
 func (c *Core) TransferLeader(to uint64) {
-	if c.role == raft.StateLeader { // raft would pass the wish on, in the name of to
+	if c.rn.BasicStatus().RaftState == raft.StateLeader { // another one would pass it on, in the name of to
 		c.rn.TransferLeader(to)
 	}
 }

@@ -133,6 +133,15 @@ func (g *guard) noteHeartbeat(m *raftpb.Message) {
 	}
 }
 
+// holds reports whether what an acknowledgement says is still durable. Raft has
+// written it when the entries were on their way to the disk, and others may have
+// taken their place since.
+func (s *storage) holds(m *raftpb.Message) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return m.GetType() != raftpb.MsgAppResp || m.GetReject() || m.GetIndex() <= s.last()
+}
+
 // passes reports whether raft's answer to another member is to be sent, and notes
 // what it says.
 func (g *guard) passes(m *raftpb.Message) bool {

@@ -30,6 +30,8 @@ type subject struct {
 	commit    uint64                   // of this life
 	grants    map[uint64]uint64        // votes by term
 	told      map[claim]bool           // what leaders have said of their logs
+	word      map[[2]uint64]uint64     // the same, the entry's term by term of leadership and index
+	forked    map[uint64]bool          // terms of which leaders have said different things
 	verified  map[[2]uint64]uint64     // by leader and term: what was rightly acknowledged
 	reads     uint64
 }
@@ -87,7 +89,7 @@ func (d *subjectDisk) term(index uint64) (uint64, bool) {
 func newSubject(t *testing.T, id uint64, conf *raftpb.ConfState) *subject {
 	s := &subject{
 		t: t, id: id, ckpt: subjectCheckpoint{conf: conf}, disk: subjectDisk{t: t},
-		committed: map[uint64]*raftpb.Entry{}, grants: map[uint64]uint64{}, told: map[claim]bool{}, verified: map[[2]uint64]uint64{},
+		committed: map[uint64]*raftpb.Entry{}, grants: map[uint64]uint64{}, told: map[claim]bool{}, word: map[[2]uint64]uint64{}, forked: map[uint64]bool{}, verified: map[[2]uint64]uint64{},
 	}
 	s.start()
 	return s
@@ -125,7 +127,14 @@ func (s *subject) step(m *raftpb.Message) {
 
 // hear notes what a leader says of its log.
 func (s *subject) hear(m *raftpb.Message) {
-	say := func(index, term uint64) { s.told[claim{m.GetFrom(), m.GetTerm(), index, term}] = true }
+	say := func(index, term uint64) {
+		s.told[claim{m.GetFrom(), m.GetTerm(), index, term}] = true
+		at := [2]uint64{m.GetTerm(), index}
+		if old, ok := s.word[at]; ok && old != term {
+			s.forked[m.GetTerm()] = true
+		}
+		s.word[at] = term
+	}
 	switch m.GetType() {
 	case raftpb.MsgApp:
 		say(m.GetIndex(), m.GetLogTerm())
@@ -195,8 +204,12 @@ func (s *subject) acknowledged(to, term, index uint64) {
 	own, ok := s.disk.term(index)
 	leader := [2]uint64{to, term}
 	switch {
+	case term < s.disk.hard.GetTerm():
+		// It may be late. What replaced the entries is of a leader that was elected
+		// without this member's word, or had them.
 	case index > s.disk.last():
 		s.t.Fatalf("acknowledges entry %d to %d, durable up to %d", index, to, s.disk.last())
+	case s.forked[term], index < s.disk.prevIndex: // nobody can tell any more
 	case ok && s.told[claim{to, term, index, own}]:
 		s.verified[leader] = max(s.verified[leader], index)
 	case index <= s.verified[leader]:
