@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"log/slog"
 
@@ -25,7 +26,7 @@ type origin struct {
 // the discovery URL, or asks the cluster for its place in it. Other members are
 // dialled with the certificates of the peer side.
 func findOrigin(ctx context.Context, c *Config, certs *tlsconf.Source, log *slog.Logger) (*origin, error) {
-	switch client := asker(c, certs, log.With(pkgKey, "etcdserver")); {
+	switch client := asker(c, certs.Client, log.With(pkgKey, "etcdserver")); {
 	case c.Meets:
 		return meet(ctx, c, log)
 	case c.Founding == nil:
@@ -38,8 +39,8 @@ func findOrigin(ctx context.Context, c *Config, certs *tlsconf.Source, log *slog
 }
 
 // asker asks members that run already who they are.
-func asker(c *Config, certs *tlsconf.Source, log *slog.Logger) *discovery.Client {
-	return discovery.New(discovery.Config{TLS: certs.Client, Lookup: c.Lookup, Logger: log})
+func asker(c *Config, certs func() *tls.Config, log *slog.Logger) *discovery.Client {
+	return discovery.New(discovery.Config{TLS: certs, Lookup: c.Lookup, Logger: log})
 }
 
 // meet waits for the other founders. That the member was not among them before, with
