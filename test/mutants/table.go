@@ -13,6 +13,8 @@ type mutant struct {
 var (
 	simulation = []string{"./internal/sim", "-run", "^TestSim$"}
 	logTests   = []string{"./wal", "-run", "Flipped|Vote"}
+	walTests   = []string{"./wal"}
+	proxyTests = []string{"./proxy"}
 	raftTests  = []string{"./raftnode", "-run", "Merge|Candidate"}
 	slowTests  = []string{"./raftnode", "-run", "SlowApplier", "-timeout", "30s"} // hangs
 	storeTests = []string{"./store"}
@@ -267,7 +269,7 @@ var mutants = []mutant{
 		file: "etcdserver/replica/clock.go",
 		old:  "	r := Reading{term, int64(",
 		new:  "	r := Reading{max(term, c.newest.Term), int64(",
-		test: simulation,
+		test: machine,
 	},
 	{
 		name: "a new leader does not look at entries that are not applied",
@@ -344,56 +346,56 @@ var mutants = []mutant{
 		file: "wal/group.go",
 		old:  "if s.reserved || int64(len(s.b)) != s.room {",
 		new:  "if s.room < 0 {",
-		test: logTests,
+		test: walTests,
 	},
 	{
 		name: "a file that ends right behind a group is believed",
 		file: "wal/open.go",
 		old:  "e.head.reserved && e.size == e.at.off",
 		new:  "e.head.reserved && e.size < e.at.off",
-		test: logTests,
+		test: walTests,
 	},
 	{
 		name: "the reserved size is not synced",
 		file: "wal/room.go",
 		old:  "if err := l.file.Sync(); err != nil {",
 		new:  "if err := error(nil); err != nil {",
-		test: logTests,
+		test: walTests,
 	},
 	{
 		name: "a torn group is erased from its front",
 		file: "wal/mend.go",
 		old:  "{{body, to}, {from, body}}",
 		new:  "{{from, body}, {body, to}}",
-		test: logTests,
+		test: walTests,
 	},
 	{
 		name: "a group goes to a segment without reserved room",
 		file: "wal/wal.go",
 		old:  "if full || !l.head.reserved {",
 		new:  "if full {",
-		test: logTests,
+		test: walTests,
 	},
 	{
 		name: "no byte is kept behind the last group",
 		file: "wal/room.go",
 		old:  "spareBytes = 1 ",
 		new:  "spareBytes = 0 ",
-		test: logTests,
+		test: walTests,
 	},
 	{
 		name: "the size of a file is not written again",
 		file: "wal/mend.go",
 		old:  "if e.size > max(e.at.off, at+int64(len(b))) {",
 		new:  "if e.size < 0 {",
-		test: logTests,
+		test: walTests,
 	},
 	{
 		name: "an old segment cannot be used on a full disk",
 		file: "wal/wal.go",
 		old:  "if err != nil && (full || !errors.Is(err, ErrFull)) {",
 		new:  "if err != nil {",
-		test: logTests,
+		test: walTests,
 	},
 	{
 		name: "a content type with parameters is refused",
@@ -408,5 +410,54 @@ var mutants = []mutant{
 		old:  "return id, err == nil && id != 0",
 		new:  "return id, err == nil",
 		test: memberAPI,
+	},
+	{
+		name: "a proxy lets net/http answer for it",
+		file: "proxy/proxy.go",
+		old:  "if !a.begun {",
+		new:  "if false {",
+		test: proxyTests,
+	},
+	{
+		name: "a proxy drops the request of a half-closed client",
+		file: "proxy/leaving.go",
+		old:  "context.WithCancelCause(context.WithoutCancel(r.Context()))",
+		new:  "context.WithCancelCause(r.Context())",
+		test: proxyTests,
+	},
+	{
+		name: "a write is repeated after silence",
+		file: "proxy/liveness.go",
+		old:  "if !o.repeatable() && (isTimeout(err)",
+		new:  "if false && (isTimeout(err)",
+		test: proxyTests,
+	},
+	{
+		name: "a write does not wait for its member",
+		file: "proxy/liveness.go",
+		old:  "patience = p.cfg.SilentWriteTimeout",
+		new:  "patience = 0",
+		test: proxyTests,
+	},
+	{
+		name: "a waiting request triggers no probe",
+		file: "proxy/endpoint.go",
+		old:  "if e.doubted {",
+		new:  "if false {",
+		test: proxyTests,
+	},
+	{
+		name: "a listing cut by the read time-out ends in order",
+		file: "proxy/answer.go",
+		old:  "case isTimeout(err) && watches(r):",
+		new:  "case isTimeout(err):",
+		test: proxyTests,
+	},
+	{
+		name: "a proxy forgets the peer TLS files at client URLs",
+		file: "cmd/etcd/listen.go",
+		old:  "return tlsconf.ClientOf(client, peer) }",
+		new:  "return client.Client() }",
+		test: []string{"./cmd/etcd", "-run", "TestProxyWithTwoCAs"},
 	},
 }
