@@ -239,6 +239,9 @@ func TestReadsOfAnEarlierLeadership(t *testing.T) {
 		t.Fatalf("IsLeader() = %v in term %d", leader.IsLeader(), leader.Term())
 	}
 	for _, from := range []uint64{2, 3} {
+		if from == 3 { // it has sent a heartbeat by now, which asks for nothing
+			g.tick(leader, 1)
+		}
 		err := leader.Step(&raftpb.Message{
 			Type: raftpb.MsgHeartbeatResp.Enum(), From: new(from), To: new(uint64(1)), Term: new(uint64(3)), Context: []byte{3, 0, 0, 0, 0, 0, 0, 0},
 		})

@@ -115,6 +115,9 @@ func TestReadWaitsForSuspicion(t *testing.T) {
 	if !m.Suspicious() || len(m.reads) != 0 {
 		t.Fatalf("Suspicious() = %v, answers %v; want none yet", m.Suspicious(), m.reads)
 	}
+	if _, ok := m.Work(); ok {
+		t.Error("Work() = true for an answer that has to wait")
+	}
 	g.tick(leader, 1)
 	if len(m.reads) != 1 {
 		t.Errorf("answers = %v after it is cleared up, want one", m.reads)
