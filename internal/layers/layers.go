@@ -39,6 +39,7 @@ const (
 var places = map[string]place{
 	"store":              {rung: 0},
 	"membership":         {rung: 0},
+	"identity":           {rung: 0},
 	"auth":               {rung: 0, modules: []string{bcrypt}},
 	"internal/cors":      {rung: 0},
 	"internal/disk":      {rung: 0, modules: []string{system}},
@@ -52,6 +53,8 @@ var places = map[string]place{
 	"snap":     {rung: 1, modules: []string{raftpb, protobuf, bbolt}},
 	"peer":     {rung: 1, modules: []string{raftpb, protobuf}},
 	"client":   {rung: 1},
+
+	"localstate": {rung: 1},
 
 	"etcdserver": {rung: 2, modules: []string{raftpb, protobuf}},
 	"discovery":  {rung: 2, modules: []string{dns}},

@@ -1,0 +1,91 @@
+package identity
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// Withheld is the header form of a member that knows the format and does not tell
+// its identity to this receiver. It decodes as the zero Identity.
+const Withheld = "withheld"
+
+const (
+	// headerBytesMax bounds the header form; a longer one is refused.
+	headerBytesMax = 1024
+
+	incarnationDigits = 32
+	sessionDigits     = 16
+)
+
+// errHeader is the root of every complaint about a header form.
+var errHeader = errors.New("identity: malformed")
+
+// String returns the header form: fields NAME=VALUE, separated by "; ".
+// Decode reads it. The zero Identity is Withheld.
+func (i Identity) String() string {
+	if !i.Known() {
+		return Withheld
+	}
+	return fmt.Sprintf("incarnation=%s; start=%d; session=%s; generation=%s; term=%d; last=%d; committed=%d",
+		i.Incarnation, i.Start, i.Session, i.Generation, i.Term, i.Last, i.Committed)
+}
+
+// Decode reads the header form. An empty text is that of a member of an earlier
+// version and decodes as the zero Identity. Fields of later versions are ignored.
+func Decode(text string) (Identity, error) {
+	if text == "" || text == Withheld {
+		return Identity{}, nil
+	}
+	if len(text) > headerBytesMax {
+		return Identity{}, fmt.Errorf("%w: %d bytes, at most %d are allowed", errHeader, len(text), headerBytesMax)
+	}
+	fields := map[string]string{}
+	for part := range strings.SplitSeq(text, ";") {
+		name, value, ok := strings.Cut(strings.TrimSpace(part), "=")
+		if _, twice := fields[name]; !ok || twice {
+			return Identity{}, fmt.Errorf("%w: field %q", errHeader, part)
+		}
+		fields[name] = value
+	}
+	i := Identity{Incarnation: fields["incarnation"], Session: fields["session"], Generation: fields["generation"]}
+	for name, to := range map[string]*uint64{"start": &i.Start, "term": &i.Term, "last": &i.Last, "committed": &i.Committed} {
+		n, err := strconv.ParseUint(fields[name], 10, 64)
+		if err != nil {
+			return Identity{}, fmt.Errorf("%w: %s is %q, want a number", errHeader, name, fields[name])
+		}
+		*to = n
+	}
+	switch {
+	case !hexDigits(i.Incarnation, incarnationDigits):
+		return Identity{}, fmt.Errorf("%w: the incarnation is not %d hex digits", errHeader, incarnationDigits)
+	case !hexDigits(i.Session, sessionDigits):
+		return Identity{}, fmt.Errorf("%w: the session is not %d hex digits", errHeader, sessionDigits)
+	case i.Start == 0:
+		return Identity{}, fmt.Errorf("%w: start 0, starts count from 1", errHeader)
+	case i.Committed > i.Last:
+		return Identity{}, fmt.Errorf("%w: committed %d is behind the last entry %d", errHeader, i.Committed, i.Last)
+	case !ValidGeneration(i.Generation) && i.Generation != Joining:
+		return Identity{}, fmt.Errorf("%w: generation %q", errHeader, i.Generation)
+	}
+	return i, nil
+}
+
+// ValidIncarnation reports whether text is an incarnation: 32 lower-case hex digits.
+func ValidIncarnation(text string) bool { return hexDigits(text, incarnationDigits) }
+
+// ValidGeneration reports whether text is the generation of a cluster: "" or 32
+// lower-case hex digits.
+func ValidGeneration(text string) bool { return text == "" || hexDigits(text, incarnationDigits) }
+
+// Valid reports whether s can be kept: it is the zero Seen or has the form of what
+// a member tells.
+func (s Seen) Valid() bool {
+	return s == Seen{} || hexDigits(s.Incarnation, incarnationDigits) && hexDigits(s.Session, sessionDigits) && s.Start > 0
+}
+
+// hexDigits reports whether text is n lower-case hex digits.
+func hexDigits(text string, n int) bool {
+	return len(text) == n && strings.Trim(text, "0123456789abcdef") == ""
+}

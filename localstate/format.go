@@ -1,0 +1,144 @@
+package localstate
+
+import (
+	"encoding/json"
+	"fmt"
+	"hash/crc32"
+	"maps"
+	"strconv"
+
+	"etcd2/identity"
+)
+
+const (
+	// version is that of the format. A file with another one is refused.
+	version = 1
+	// fileBytesMax bounds the file: several thousand members were seen.
+	fileBytesMax = 4 << 20
+)
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// fields is a JSON object whose values are not looked into.
+type fields map[string]json.RawMessage
+
+// The names of the fields are part of the format.
+const (
+	fieldVersion     = "version"
+	fieldIncarnation = "incarnation"
+	fieldStarts      = "starts"
+	fieldGeneration  = "generation"
+	fieldSeen        = "seen"
+	fieldTime        = "time"
+	fieldSum         = "sum"
+)
+
+// timeForm is Time in the file.
+type timeForm struct {
+	Term uint64 `json:"term"`
+	Time int64  `json:"unixNano"`
+}
+
+// encode writes the state, with the extra fields that were read.
+func encode(s State, extra fields) ([]byte, error) {
+	all := fields{}
+	maps.Copy(all, extra)
+	seen := make(map[string]identity.Seen, len(s.Seen))
+	for id, of := range s.Seen {
+		seen[fmt.Sprintf("%x", id)] = of
+	}
+	for name, value := range map[string]any{
+		fieldVersion: version, fieldIncarnation: s.Incarnation, fieldStarts: s.Starts, fieldGeneration: s.Generation,
+		fieldSeen: seen, fieldTime: timeForm(s.Time),
+	} {
+		text, err := json.Marshal(value)
+		if err != nil {
+			return nil, err
+		}
+		all[name] = text
+	}
+	sum, err := all.sum()
+	if err != nil {
+		return nil, err
+	}
+	all[fieldSum] = json.RawMessage(strconv.Quote(sum))
+	content, err := json.MarshalIndent(all, "", "  ")
+	return append(content, '\n'), err
+}
+
+// sum is the checksum over all other fields, whatever space is between them.
+func (f fields) sum() (string, error) {
+	rest := maps.Clone(f)
+	delete(rest, fieldSum)
+	text, err := json.Marshal(rest) // ascending by name, without space
+	return fmt.Sprintf("%08x", crc32.Checksum(text, castagnoli)), err
+}
+
+// decode reads what encode wrote. Fields it does not know are returned, so that
+// the next write keeps them.
+func decode(content []byte) (State, fields, error) {
+	damaged := func(format string, args ...any) (State, fields, error) {
+		return State{}, nil, fmt.Errorf("%w: %s. Nothing was changed. Remove this member from its cluster and add it again "+
+			"with an empty data directory; the only member of a cluster can instead be started without this file",
+			ErrDamaged, fmt.Sprintf(format, args...))
+	}
+	var all fields
+	if err := json.Unmarshal(content, &all); err != nil {
+		return damaged("%v", err)
+	}
+	var s State
+	var found int
+	var seen map[string]identity.Seen
+	var noted timeForm
+	var sum string
+	if err := all.take(fieldVersion, &found); err != nil {
+		return damaged("%v", err)
+	}
+	if found > version {
+		return State{}, nil, fmt.Errorf("%w: format %d, this program knows %d; start the version that wrote it", ErrLaterVersion, found, version)
+	}
+	for name, to := range map[string]any{
+		fieldIncarnation: &s.Incarnation, fieldStarts: &s.Starts, fieldGeneration: &s.Generation,
+		fieldSeen: &seen, fieldTime: &noted, fieldSum: &sum,
+	} {
+		if err := all.take(name, to); err != nil {
+			return damaged("%v", err)
+		}
+	}
+	s.Time, s.Seen = Time(noted), make(map[uint64]identity.Seen, len(seen))
+	for text, of := range seen {
+		id, err := strconv.ParseUint(text, 16, 64)
+		if _, twice := s.Seen[id]; err != nil || twice || !of.Valid() {
+			return damaged("what was seen of member %q is %+v", text, of)
+		}
+		s.Seen[id] = of
+	}
+	switch want, err := all.sum(); {
+	case err != nil:
+		return damaged("%v", err)
+	case found != version:
+		return damaged("format %d", found)
+	case sum != want:
+		return damaged("the sum is %q, want %q", sum, want)
+	case !identity.ValidIncarnation(s.Incarnation):
+		return damaged("the incarnation is %q", s.Incarnation)
+	case !identity.ValidGeneration(s.Generation) && s.Generation != identity.Joining:
+		return damaged("the generation is %q", s.Generation)
+	}
+	for _, name := range []string{fieldVersion, fieldIncarnation, fieldStarts, fieldGeneration, fieldSeen, fieldTime, fieldSum} {
+		delete(all, name)
+	}
+	return s, all, nil
+}
+
+// take reads a field, which has to be there.
+func (f fields) take(name string, to any) error {
+	text, ok := f[name]
+	if !ok {
+		return fmt.Errorf("the field %q is missing", name)
+	}
+	if err := json.Unmarshal(text, to); err != nil {
+		return fmt.Errorf("the field %q: %w", name, err)
+	}
+	return nil
+}
