@@ -21,6 +21,7 @@ func (s *Server) takeRole(r raftnode.Role) {
 	} else {
 		s.clock.resign()
 	}
+	s.notices.leader(r.Leader != 0)
 	if r.Leader != 0 {
 		s.hadLeader.Store(true)
 		if was, id := s.lastLeader.Load(), membership.ID(r.Leader); was == nil || was.id != id || was.term != r.Term {

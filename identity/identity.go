@@ -20,7 +20,8 @@ import (
 const Joining = "joining"
 
 // Identity is what a member tells of itself. The zero Identity is that of a member
-// of an earlier version, which tells nothing.
+// of an earlier version, which tells nothing. To a stranger a member tells its
+// generation only.
 type Identity struct {
 	Incarnation string // random, made together with the data directory: 32 hex digits
 	Start       uint64 // how often a process was started on that directory; from 1
@@ -31,7 +32,7 @@ type Identity struct {
 	Committed   uint64 // the committed entries that are durable: the smaller of commit index and Last
 }
 
-// Known reports whether the member told anything.
+// Known reports whether the member told more than its generation.
 func (i Identity) Known() bool { return i.Incarnation != "" }
 
 // Seen is what one member keeps of another one. The zero Seen is that of a member
