@@ -27,6 +27,9 @@ const removedLinger = 500 * time.Millisecond
 // dead, which shows within Config.Silence.
 var errConnected = errors.New("another process is connected as this member, try again")
 
+// errRival refuses a second process.
+var errRival = fmt.Errorf("%w (the other process is connected)", identity.ErrTwice)
+
 // generationError says that another member is of another generation of the cluster.
 type generationError struct{ theirs, ours string }
 
@@ -88,9 +91,7 @@ func (t *Transport) meet(id membership.ID, who identity.Identity) error {
 // power looks alive for a while: it has to show that it is, a keep-alive period after
 // the other one came.
 func (t *Transport) otherSession(id membership.ID, who identity.Identity) error {
-	if err := t.member.Seen(id).Check(who); err != nil {
-		return err // it is refused in any case, and this says why
-	}
+	wrong := t.member.Seen(id).Check(who)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	l := t.links[id]
@@ -111,16 +112,36 @@ func (t *Transport) otherSession(id membership.ID, who identity.Identity) error 
 	now, since := time.Now(), l.rival.last
 	l.rival.last = now
 	switch {
+	case wrong != nil:
+		return errRival // whatever is wrong with its data, the member itself is all right
 	case now.Sub(since) > 2*t.cfg.Silence:
 		l.rival.first = now
 	case heard.Sub(l.rival.first) >= t.cfg.KeepAlive:
-		return fmt.Errorf("%w (one of them is connected)", identity.ErrTwice)
+		return errRival
 	case now.Sub(l.rival.first) > t.cfg.Silence:
 		l.rival = rival{} // the one that is connected is dead
 		return nil
 	}
 	return errConnected
 }
+
+// proven refuses a sender that tells no identity although the member with its ID did
+// before. A member of an earlier version does that, after a downgrade, and a stranger may:
+// the process at the URL of the member decides. It has to tell no identity either.
+func (t *Transport) proven(from membership.ID, who identity.Identity) error {
+	if who.Known() || !t.member.Seen(from).Known() {
+		return nil
+	}
+	l := t.link(from)
+	if l == nil || l.anonymous() {
+		return nil
+	}
+	signal(l.again)
+	return errUnproven
+}
+
+// errUnproven asks to come back when the stream the other way is there.
+var errUnproven = errors.New("the sender tells no identity, and the member with its ID is not reached at its peer URL")
 
 // identify checks who has sent a request that admit has let in, in this order: the
 // identity, then whether the member was removed. It answers itself when the request
@@ -131,6 +152,17 @@ func (t *Transport) identify(w http.ResponseWriter, r *http.Request, from member
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return who, false
+	}
+	if t.trusted(from) && !t.member.Removed(from) {
+		err := t.proven(from, who)
+		if err == nil {
+			err = t.meet(from, who)
+		}
+		if err != nil {
+			return who, t.refuse(w, r, from, err)
+		}
+		w.Header().Set(headerIdentity, t.introduction(who.Known()))
+		return who, true
 	}
 	seen := t.member.Seen(from)
 	if err := seen.Check(who); err != nil {
@@ -145,20 +177,13 @@ func (t *Transport) identify(w http.ResponseWriter, r *http.Request, from member
 		http.Error(w, "removed member", http.StatusGone)
 		return who, false
 	}
-	if !t.trusted(from) {
-		return who, true // what it may do the caller decides
-	}
-	if err := t.meet(from, who); err != nil {
-		return who, t.refuse(w, r, from, err)
-	}
-	w.Header().Set(headerIdentity, t.introduction(who.Known()))
-	return who, true
+	return who, true // what an unlisted peer may do the caller decides
 }
 
 // refuse answers a request of a member that is not the one that was met before.
 func (t *Transport) refuse(w http.ResponseWriter, r *http.Request, from membership.ID, err error) bool {
 	if !isIdentity(err) {
-		if !errors.Is(err, errConnected) && t.seldom.ok("record "+from.String()) {
+		if !errors.Is(err, errConnected) && !errors.Is(err, errUnproven) && t.seldom.ok("record "+from.String()) {
 			t.log.Error("what was seen of a member cannot be recorded, so it has to wait", "from", from, "error", err)
 		}
 		http.Error(w, err.Error(), http.StatusServiceUnavailable)

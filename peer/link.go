@@ -298,6 +298,13 @@ func (l *link) session() (session string, heard time.Time) {
 	return l.who.Session, l.heard
 }
 
+// anonymous reports whether there is a stream, and its other end told no identity.
+func (l *link) anonymous() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.active != "" && !l.who.Known()
+}
+
 // note passes on what the other end of the stream tells of itself now and then. A sign
 // of life need not carry anything.
 func (l *link) note(payload []byte) {
