@@ -91,7 +91,6 @@ func (t *Transport) meet(id membership.ID, who identity.Identity) error {
 // power looks alive for a while: it has to show that it is, a keep-alive period after
 // the other one came.
 func (t *Transport) otherSession(id membership.ID, who identity.Identity) error {
-	wrong := t.member.Seen(id).Check(who)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	l := t.links[id]
@@ -112,8 +111,6 @@ func (t *Transport) otherSession(id membership.ID, who identity.Identity) error 
 	now, since := time.Now(), l.rival.last
 	l.rival.last = now
 	switch {
-	case wrong != nil:
-		return errRival // whatever is wrong with its data, the member itself is all right
 	case now.Sub(since) > 2*t.cfg.Silence:
 		l.rival.first = now
 	case heard.Sub(l.rival.first) >= t.cfg.KeepAlive:
@@ -231,7 +228,13 @@ func (t *Transport) accepted(to membership.ID, url string, answer *http.Response
 	if !t.trusted(to) {
 		return identity.Identity{}, nil
 	}
-	if err := t.meet(to, who); err != nil {
+	if who.Known() { // a member that does not list this one yet does not tell its identity
+		err = t.otherSession(to, who)
+	}
+	if err == nil {
+		err = t.member.Meet(to, who)
+	}
+	if err != nil {
 		if isIdentity(err) {
 			t.logRefused(to, url, err)
 		}

@@ -263,9 +263,14 @@ func build(n *network, id membership.ID, cfg Config) *node {
 
 // start runs a member on its address.
 func (m *node) start(n *network) *node {
+	return m.startWith(n, func(h http.Handler) http.Handler { return h })
+}
+
+// startWith runs a member with something before its peer port.
+func (m *node) startWith(n *network, before func(http.Handler) http.Handler) *node {
 	ctx, stop := context.WithCancel(context.Background())
 	m.stop = stop
-	m.server = &http.Server{Handler: m.Handler()}
+	m.server = &http.Server{Handler: before(m.Handler())}
 	on := n.listen(address1(m.id))
 	go func() { _ = m.server.Serve(on) }()
 	go func() {
