@@ -265,6 +265,7 @@ func TestStrangers(t *testing.T) {
 				}
 			}
 			_ = conn.Close()
+			time.Sleep(time.Second)
 		}
 		answer, conn := open(t, net, m[0], "3", identified(3, 2).String())
 		if answer.StatusCode != 101 || !strings.Contains(answer.Header.Get(headerIdentity), own) {
