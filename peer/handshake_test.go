@@ -338,14 +338,14 @@ func TestVouching(t *testing.T) {
 				m[1].fake.mu.Lock()
 				m[1].fake.members = all
 				m[1].fake.mu.Unlock()
-				time.Sleep(10 * time.Second)
+				time.Sleep(30 * time.Second)
 				seventh.Send([]*raftpb.Message{beat(7, 1, 2)})
 				seventh.Forward(1, [][]byte{[]byte("x")})
 				synctest.Wait()
 				equal(t, "messages of a member", m[0].indexes(), []uint64{2})
 				equal(t, "writes of a member", see(m[0].fake, &m[0].forwarded), []string{"7:x"})
 				if got := m[0].fake.Seen(7); !got.Known() {
-					t.Error("the member is not recorded")
+					t.Errorf("the member is not recorded:\n%s", m[0].lines())
 				}
 				m[0].Set(all) // the log has told
 				time.Sleep(2 * time.Second)
