@@ -306,6 +306,7 @@ func TestVouching(t *testing.T) {
 			acquainted(t, 2, func(t *testing.T, net *network, m []*node) {
 				if earlier {
 					m[1].end()
+					time.Sleep(time.Second) // what was under way has been recorded
 					m[0].fake.mu.Lock()
 					delete(m[0].seen, 2)
 					m[0].fake.mu.Unlock()
