@@ -206,9 +206,9 @@ func (t *Transport) logRefused(id membership.ID, url string, err error) {
 
 // named is a member as a person knows it.
 func (t *Transport) named(id membership.ID) string {
-	for _, m := range t.member.Members() {
-		if m.ID == id && m.Name != "" {
-			return fmt.Sprintf("%s (%s)", m.Name, id)
+	if l := t.link(id); l != nil {
+		if name := l.name.Load(); name != nil && *name != "" {
+			return fmt.Sprintf("%s (%s)", *name, id)
 		}
 	}
 	return id.String()

@@ -27,9 +27,10 @@ type link struct {
 	gone  context.Context // ends when the member is to be reached no longer
 	leave context.CancelFunc
 
-	unlisted bool        // not named by Set: it told its URLs itself
-	vouched  atomic.Bool // unlisted, but a listed member knows it as a member
-	rival    rival       // guarded by Transport.mu
+	name     atomic.Pointer[string] // as Set has it; nil for an unlisted peer
+	unlisted bool                   // not named by Set: it told its URLs itself
+	vouched  atomic.Bool            // unlisted, but a listed member knows it as a member
+	rival    rival                  // guarded by Transport.mu
 
 	mu     sync.Mutex // guards the fields below
 	urls   []string

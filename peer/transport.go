@@ -167,6 +167,7 @@ func (t *Transport) Set(members []membership.Member) {
 		if l == nil {
 			l = t.newLink(m.ID, m.PeerURLs, false)
 		}
+		l.name.Store(&m.Name)
 		l.setURLs(m.PeerURLs)
 	}
 	for id, l := range t.links {
