@@ -37,8 +37,14 @@ type standing struct {
 	refusedBy  map[membership.ID]string      // members that refuse this one, and why
 }
 
-// durable is what the log holds for certain.
-type durable struct{ term, last atomic.Uint64 }
+// durable is what the log holds for certain. commit is that of the hard states that were
+// saved, not the one raft has in mind: raft may know entries to be committed that are to
+// replace a tail of the log and are not written yet, and a crash in the midst of that
+// leaves a shorter log.
+type durable struct{ term, last, commit atomic.Uint64 }
+
+// committed is the last entry that is committed and that the log holds, whatever happens.
+func (d *durable) committed() uint64 { return min(d.commit.Load(), d.last.Load()) }
 
 // notedLog is a log that notes what of it is durable.
 type notedLog struct {
@@ -52,11 +58,12 @@ func (l notedLog) Save(hard *raftpb.HardState, entries []*raftpb.Entry) error {
 	if err != nil {
 		return err
 	}
-	if hard != nil {
-		l.durable.term.Store(hard.GetTerm())
-	}
 	if n := len(entries); n > 0 {
 		l.durable.last.Store(entries[n-1].GetIndex())
+	}
+	if hard != nil {
+		l.durable.term.Store(hard.GetTerm())
+		l.durable.commit.Store(max(l.durable.commit.Load(), hard.GetCommit()))
 	}
 	return nil
 }
@@ -66,6 +73,7 @@ func (l notedLog) Restart(index, term uint64) error {
 	err := l.patientLog.Restart(index, term)
 	if err == nil {
 		l.durable.last.Store(index)
+		l.durable.commit.Store(max(l.durable.commit.Load(), index))
 	}
 	return err
 }
@@ -108,6 +116,7 @@ func (s *Server) beginSession(found wal.State, meta snap.Meta, joins bool) error
 	st.generation = generation
 	st.fresh, st.refuses, st.refusedBy = map[membership.ID]peerid.Seen{}, map[membership.ID]string{}, map[membership.ID]string{}
 	st.durable.term.Store(found.Hard.GetTerm())
+	st.durable.commit.Store(max(meta.Index, found.Hard.GetCommit()))
 	st.durable.last.Store(max(meta.Index, found.PrevIndex+uint64(len(found.Entries))))
 	return nil
 }
@@ -116,9 +125,8 @@ func (s *Server) beginSession(found wal.State, meta snap.Meta, joins bool) error
 func (s *Server) Identity() peerid.Identity {
 	st := &s.standing
 	who := st.who
-	commit := s.node.Status().Commit
-	who.Term, who.Last = st.durable.term.Load(), st.durable.last.Load()
-	who.Committed = min(commit, who.Last)
+	who.Committed = st.durable.committed()
+	who.Term, who.Last = st.durable.term.Load(), max(st.durable.last.Load(), who.Committed)
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	who.Generation = st.generation

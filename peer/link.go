@@ -30,6 +30,7 @@ type link struct {
 	name     atomic.Pointer[string] // as Set has it; nil for an unlisted peer
 	unlisted bool                   // not named by Set: it told its URLs itself
 	vouched  atomic.Bool            // unlisted, but a listed member knows it as a member
+	dropped  atomic.Bool            // Set does not name it any more: there is no further stream
 	rival    rival                  // guarded by Transport.mu
 
 	mu     sync.Mutex // guards the fields below
@@ -120,7 +121,7 @@ func (l *link) run(ctx context.Context) {
 			l.prefer(url)
 			err = l.stream(ctx, conn, url, who)
 		}
-		if ctx.Err() != nil {
+		if ctx.Err() != nil || l.dropped.Load() {
 			return
 		}
 		if time.Since(began) > l.t.cfg.Silence && conn != nil {

@@ -206,6 +206,7 @@ func (t *Transport) removedUnlisted() map[membership.ID]bool {
 // little time to leave. The caller holds mu and publishes.
 func (t *Transport) drop(l *link) {
 	delete(t.links, l.id)
+	l.dropped.Store(true)
 	if l.unlisted {
 		l.leave()
 	} else {

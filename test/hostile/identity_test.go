@@ -1,13 +1,12 @@
 package hostile
 
 import (
-	"encoding/binary"
+	"archive/tar"
+	"compress/gzip"
 	"encoding/json"
 	"fmt"
-	"hash/crc32"
 	"io"
-	"net"
-	"net/http"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -172,146 +171,6 @@ func copyDir(t *testing.T, to, from string) {
 	}
 }
 
-// identities are the IDs of the members, by name, and of the cluster.
-func identities(t *testing.T, m *proc.Member) (ids map[string]uint64, cluster string) {
-	t.Helper()
-	x, b, err := wire.Do(m.Peer, wire.Request{Method: "GET", Target: "/members"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	cluster, _ = x.Value("X-Etcd-Cluster-Id")
-	var list []struct {
-		ID   uint64 `json:"id"`
-		Name string `json:"name"`
-	}
-	if err := json.Unmarshal(b, &list); err != nil {
-		t.Fatal(err)
-	}
-	ids = map[string]uint64{}
-	for _, m := range list {
-		ids[m.Name] = m.ID
-	}
-	return ids, cluster
-}
-
-// forged is a frame with a raft message of this kind, with the largest term.
-func forged(kind byte, to, from uint64) []byte {
-	p := binary.LittleEndian.AppendUint16(nil, 1|2|4|8|64)
-	p = append(p, kind)
-	p = binary.LittleEndian.AppendUint64(p, to)
-	p = binary.LittleEndian.AppendUint64(p, from)
-	p = binary.AppendUvarint(p, 1<<64-1)
-	p = append(p, 0) // commit
-	f := append(binary.LittleEndian.AppendUint32(nil, uint32(len(p))), 1)
-	table := crc32.MakeTable(crc32.Castagnoli)
-	f = binary.LittleEndian.AppendUint32(f, crc32.Update(crc32.Checksum(f, table), table, p))
-	return append(f, p...)
-}
-
-// stranger opens a stream to a member as somebody else, sends frames and returns the
-// status of the answer. It waits until the member has read them or has closed.
-func stranger(t *testing.T, to *proc.Member, self uint64, cluster string, as uint64, frames []byte) string {
-	t.Helper()
-	conn, err := net.Dial("tcp", to.Peer)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	fmt.Fprintf(conn, "GET /raft/stream/%x HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: etcd2-raft/1\r\nX-Server-From: %x\r\nX-Server-Version: 2.3.8\r\n"+
-		"X-Min-Cluster-Version: 2.3.0\r\nX-Etcd-Cluster-ID: %s\r\nX-Raft-To: %x\r\nX-PeerURLs: http://127.0.0.1:1\r\n\r\n", as, as, cluster, self)
-	_ = conn.SetDeadline(time.Now().Add(300 * time.Millisecond))
-	_, _ = conn.Write(frames)
-	answer, _ := io.ReadAll(conn)
-	line, _, _ := strings.Cut(string(answer), "\r\n")
-	return line
-}
-
-// One who reaches a peer port and is no member changes nothing, whoever he says he is.
-func TestStrangersFrames(t *testing.T) {
-	const nobody = 0xabc
-	for _, n := range []int{1, 3} {
-		t.Run(fmt.Sprintf("%d members", n), func(t *testing.T) {
-			t.Parallel()
-			members := proc.StartCluster(t, n, proc.Options{})
-			put(t, members[0], "/k", "v")
-			l, others := leader(t, members...)
-			for _, m := range append(others, l) {
-				ids, cluster := identities(t, m)
-				self := ids[m.Name]
-				senders := []uint64{nobody}
-				for _, o := range members {
-					if o != m {
-						senders = append(senders, ids[o.Name])
-					}
-				}
-				for _, as := range senders {
-					for _, from := range append(senders, self) {
-						var frames []byte
-						for kind := range byte(24) {
-							frames = append(forged(kind, self, from), frames...)
-						}
-						for _, f := range [][]byte{frames, forged(8, self, from), forged(17, self, from), forged(5, self, from)} {
-							if line := stranger(t, m, self, cluster, as, f); as != nobody && strings.Contains(line, "101") {
-								t.Errorf("a stranger may open the stream of the member %x: %s", as, line)
-							}
-						}
-					}
-				}
-			}
-			alive(t, members...)
-			put(t, l, "/k", "w")
-			for _, m := range members {
-				m.Kill()
-				if err := m.Begin(); err != nil {
-					t.Fatal(err)
-				}
-			}
-			for _, m := range members {
-				proc.Eventually(t, patience, "health after a restart", func() bool { return healthy(m) })
-				holds(t, m, "/k", "w")
-			}
-		})
-	}
-}
-
-// A stranger's server at the URL of a member that is down says that the others were
-// removed: nobody ends.
-func TestStrangersNotice(t *testing.T) {
-	t.Parallel()
-	members := proc.StartCluster(t, 3, proc.Options{})
-	_, cluster := identities(t, members[0])
-	l, others := leader(t, members...)
-	dead := others[0]
-	dead.Kill()
-	on, err := net.Listen("tcp", dead.Peer)
-	if err != nil {
-		t.Skip("the port is taken:", err)
-	}
-	said := make(chan struct{}, 1)
-	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("X-Etcd-Cluster-ID", cluster)
-		http.Error(w, "removed member", http.StatusGone)
-		select {
-		case said <- struct{}{}:
-		default:
-		}
-	})}
-	go server.Serve(on)
-	defer server.Close()
-	l.Kill() // the other one has no leader from now on
-	left := others[1]
-	for range 6 {
-		<-said // and is told again and again, for some seconds
-	}
-	until := time.Now().Add(8 * time.Second) // eight election timeouts
-	proc.Eventually(t, patience, "end of the time", func() bool {
-		alive(t, left)
-		return time.Now().After(until)
-	})
-	restart(t, l)
-	proc.Eventually(t, patience, "health", func() bool { return healthy(l) && healthy(left) })
-}
-
 // Two processes on copies of one directory: both, and the other member, say so.
 func TestTwoProcessesOnCopies(t *testing.T) {
 	t.Parallel()
@@ -360,5 +219,80 @@ func TestRemovalIsQuiet(t *testing.T) {
 			t.Errorf("a false alarm: %s", line)
 		}
 		members = slices.DeleteFunc(members, func(m *proc.Member) bool { return m == gone })
+	}
+}
+
+// A directory that was made before there was local.json gets one at its first start, and
+// keeps it. It was recorded from a member that was killed after writing k1 to k25, with
+// a checkpoint every 10 entries.
+func TestDirectoryOfEarlierVersion(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "data")
+	unpack(t, filepath.Join("testdata", "before-local-json.tar.gz"), dir)
+	m := proc.Start(t, proc.Options{Dir: dir})
+	holds(t, m, "/k25", "v25")
+	incarnation := func() string {
+		content, err := os.ReadFile(filepath.Join(dir, "member", "local.json"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var state struct{ Incarnation string }
+		if err := json.Unmarshal(content, &state); err != nil || len(state.Incarnation) != 32 {
+			t.Fatalf("local.json is %s, %v", content, err)
+		}
+		return state.Incarnation
+	}
+	first := incarnation()
+	m.Kill()
+	restart(t, m)
+	holds(t, m, "/k1", "v1")
+	if now := incarnation(); now != first {
+		t.Errorf("the incarnation changed from %s to %s", first, now)
+	}
+	m.Kill()
+	if err := os.WriteFile(filepath.Join(dir, "member", "local.json"), []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	before := files(t, dir)
+	if log := refuses(t, m); !strings.Contains(log, "local.json") || !strings.Contains(log, "Nothing was changed") {
+		t.Errorf("a damaged local.json is refused with:\n%s", log)
+	}
+	if !maps.Equal(before, files(t, dir)) {
+		t.Error("the refused start changed the directory")
+	}
+}
+
+// unpack extracts a recorded directory.
+func unpack(t *testing.T, archive, dir string) {
+	t.Helper()
+	f, err := os.Open(archive)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	z, err := gzip.NewReader(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for r := tar.NewReader(z); ; {
+		h, err := r.Next()
+		if err == io.EOF {
+			return
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		path := filepath.Join(dir, filepath.FromSlash(h.Name))
+		if h.Typeflag == tar.TypeDir {
+			err = os.MkdirAll(path, 0o700)
+		} else {
+			var content []byte
+			if content, err = io.ReadAll(r); err == nil {
+				err = os.WriteFile(path, content, 0o600)
+			}
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
 	}
 }
