@@ -74,6 +74,7 @@ func (l *listeners) open(ctx context.Context, c *Config) error {
 		}
 		l.Peers = append(l.Peers, n)
 	}
+	l.peer.warnOpen(slices.Concat(c.ListenPeerURLs, c.AdvertisePeerURLs))
 	connections, err := connectionSlots(openfiles.Limit())
 	if err != nil {
 		return err

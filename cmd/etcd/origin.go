@@ -20,6 +20,8 @@ type origin struct {
 	Founders  []membership.Member // of a new cluster
 	Join      bool                // the cluster runs already
 	Remotes   []membership.Member // with Join: the other members
+
+	Generation string // with Join: of the cluster
 }
 
 // findOrigin makes the member a founder of the initial cluster, of those it meets at
@@ -100,5 +102,5 @@ func join(ctx context.Context, c *Config, client *discovery.Client) (*origin, er
 	if err != nil {
 		return nil, err
 	}
-	return &origin{Self: place.Self, ClusterID: place.ClusterID, Join: true, Remotes: place.Remotes}, nil
+	return &origin{Self: place.Self, ClusterID: place.ClusterID, Join: true, Remotes: place.Remotes, Generation: place.Generation}, nil
 }

@@ -88,6 +88,25 @@ func (s *side) secure(u *url.URL, what string) error {
 	return nil
 }
 
+// warnOpen warns once when one of the peer URLs is plain http and not on loopback:
+// whoever reaches it can pose as a member.
+func (s *side) warnOpen(urls []string) {
+	i := slices.IndexFunc(urls, func(text string) bool {
+		u, err := url.Parse(text)
+		return err == nil && u.Scheme == "http" && !loopback(u.Hostname())
+	})
+	if i >= 0 {
+		s.log.Warn(fmt.Sprintf("the peer URL %s is not protected: whoever reaches it can pose as a member and change all data; "+
+			"use https with --peer-cert-file, --peer-key-file, --peer-trusted-ca-file and --peer-client-cert-auth, or let only members reach it", urls[i]))
+	}
+}
+
+// loopback reports whether a host is this machine alone. Names are not looked up.
+func loopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
 // secureHosts are the names a certificate of our own has to be good for when it is
 // shown on these ports; none when no port is secure. Listening on all addresses
 // names none.
