@@ -7,10 +7,10 @@ import (
 	"go.etcd.io/raft/v3/raftpb"
 )
 
-// suspicion is what a member makes of messages by which its data are lost, or its
-// log is another one than its leader's. One message proves nothing: it may be
-// forged, and the conclusion has the operator remove the member's data. The leader
-// repeats what is true with every heartbeat.
+// suspicion collects evidence that this member has lost data, or that its log is
+// another one than its leader's. One message proves nothing: it may be forged, and
+// the conclusion makes the operator remove the member's data. The leader repeats
+// true evidence after every heartbeat.
 type suspicion struct {
 	from, term  uint64 // the leader that gives the evidence
 	index       uint64 // the entry in question
