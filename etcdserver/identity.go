@@ -14,7 +14,7 @@ import (
 
 	"go.etcd.io/raft/v3/raftpb"
 
-	peerid "etcd2/identity"
+	"etcd2/identity"
 	"etcd2/localstate"
 	"etcd2/membership"
 	"etcd2/snap"
@@ -27,13 +27,13 @@ const flushPeriod = 10 * time.Second
 // standing is what this member and the others know of each other.
 type standing struct {
 	local   *localstate.File
-	who     peerid.Identity // what does not change during this run
+	who     identity.Identity // what does not change during this run
 	durable durable
 	meeting sync.Mutex // held while it is decided about a member that presents itself
 
 	mu         sync.Mutex // guards the fields below
 	generation string
-	fresh      map[membership.ID]peerid.Seen // newer than local, of the session that local has
+	fresh      map[membership.ID]identity.Seen // newer than local, of the session that local has
 	refuses    map[membership.ID]string      // members that this one refuses, and why
 	refusedBy  map[membership.ID]string      // members that refuse this one, and why
 }
@@ -99,7 +99,7 @@ func (s *Server) openLocal() error {
 func (s *Server) beginSession(found wal.State, meta snap.Meta, joins bool) error {
 	st := &s.standing
 	if joins && st.local.State().Starts == 0 {
-		generation := cmp.Or(s.cfg.Generation, peerid.Joining)
+		generation := cmp.Or(s.cfg.Generation, identity.Joining)
 		if err := st.local.Update(func(state *localstate.State) { state.Generation = generation }); err != nil {
 			return err
 		}
@@ -109,9 +109,9 @@ func (s *Server) beginSession(found wal.State, meta snap.Meta, joins bool) error
 		return err
 	}
 	state := st.local.State()
-	st.who = peerid.Identity{Incarnation: state.Incarnation, Start: state.Starts, Session: session}
+	st.who = identity.Identity{Incarnation: state.Incarnation, Start: state.Starts, Session: session}
 	st.generation = state.Generation
-	st.fresh, st.refuses, st.refusedBy = map[membership.ID]peerid.Seen{}, map[membership.ID]string{}, map[membership.ID]string{}
+	st.fresh, st.refuses, st.refusedBy = map[membership.ID]identity.Seen{}, map[membership.ID]string{}, map[membership.ID]string{}
 	st.durable.term.Store(found.Hard.GetTerm())
 	st.durable.commit.Store(max(meta.Index, found.Hard.GetCommit()))
 	st.durable.last.Store(max(meta.Index, found.PrevIndex+uint64(len(found.Entries))))
@@ -119,7 +119,7 @@ func (s *Server) beginSession(found wal.State, meta snap.Meta, joins bool) error
 }
 
 // Identity is what this member tells the others of itself.
-func (s *Server) Identity() peerid.Identity {
+func (s *Server) Identity() identity.Identity {
 	st := &s.standing
 	who := st.who
 	who.Committed = st.durable.committed()
@@ -131,7 +131,7 @@ func (s *Server) Identity() peerid.Identity {
 }
 
 // Seen is what was seen of another member.
-func (s *Server) Seen(id membership.ID) peerid.Seen {
+func (s *Server) Seen(id membership.ID) identity.Seen {
 	st := &s.standing
 	st.mu.Lock()
 	defer st.mu.Unlock()
@@ -144,7 +144,7 @@ func (s *Server) Seen(id membership.ID) peerid.Seen {
 // Meet decides whether a member that presents itself is the one that was met before.
 // A process that was not seen yet is recorded durably; of one that was, what is new is
 // made durable soon.
-func (s *Server) Meet(id membership.ID, who peerid.Identity) error {
+func (s *Server) Meet(id membership.ID, who identity.Identity) error {
 	st := &s.standing
 	st.meeting.Lock() // of two processes that come at a time, one is the second
 	defer st.meeting.Unlock()
@@ -176,9 +176,9 @@ func (s *Server) Meet(id membership.ID, who peerid.Identity) error {
 func (s *Server) adopt(generation string) error {
 	st := &s.standing
 	st.mu.Lock()
-	joining := st.generation == peerid.Joining
+	joining := st.generation == identity.Joining
 	st.mu.Unlock()
-	if !joining || generation == peerid.Joining {
+	if !joining || generation == identity.Joining {
 		return nil
 	}
 	if err := st.local.Update(func(state *localstate.State) { state.Generation = generation }); err != nil {
@@ -191,7 +191,7 @@ func (s *Server) adopt(generation string) error {
 }
 
 // Note takes in how far a member in contact has come.
-func (s *Server) Note(id membership.ID, who peerid.Identity) {
+func (s *Server) Note(id membership.ID, who identity.Identity) {
 	st := &s.standing
 	st.mu.Lock()
 	defer st.mu.Unlock()
@@ -200,7 +200,7 @@ func (s *Server) Note(id membership.ID, who peerid.Identity) {
 
 // note is Note. What does not belong to the session that is on the disk is left out: a
 // handshake decides about it. The caller holds mu.
-func (st *standing) note(id membership.ID, who peerid.Identity) {
+func (st *standing) note(id membership.ID, who identity.Identity) {
 	seen, ok := st.fresh[id]
 	if kept := st.local.Seen(uint64(id)); !ok || seen.Session != kept.Session {
 		seen = kept

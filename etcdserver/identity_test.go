@@ -8,7 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	peerid "etcd2/identity"
+	"etcd2/identity"
 	"etcd2/localstate"
 )
 
@@ -231,7 +231,7 @@ func TestForcedBesideTwo(t *testing.T) {
 				c.launch(0)
 				c.at[0].tune = nil
 				generation := c.at[0].r.Identity().Generation
-				if !peerid.ValidGeneration(generation) || generation == "" {
+				if !identity.ValidGeneration(generation) || generation == "" {
 					t.Errorf("the generation of a forced cluster is %q", generation)
 				}
 				time.Sleep(5 * time.Second)

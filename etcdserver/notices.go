@@ -6,7 +6,7 @@ import (
 	"sync"
 	"time"
 
-	peerid "etcd2/identity"
+	"etcd2/identity"
 	"etcd2/membership"
 )
 
@@ -105,7 +105,7 @@ func (n *notices) take(by membership.ID, others []membership.ID, lasting time.Du
 // only after a lasting time without a leader, and only as that of most of the voters
 // that are known here: one of them may have been made a cluster of its own by mistake,
 // and that must not end the rest.
-func (s *Server) Expelled(by membership.ID, who peerid.Identity) {
+func (s *Server) Expelled(by membership.ID, who identity.Identity) {
 	if s.Removed(s.id) {
 		s.end(ErrRemoved)
 		return

@@ -11,7 +11,7 @@ import (
 
 	"go.etcd.io/raft/v3/raftpb"
 
-	peerid "etcd2/identity"
+	"etcd2/identity"
 	"etcd2/internal/sim"
 	"etcd2/membership"
 	"etcd2/wal"
@@ -158,7 +158,7 @@ func TestWhatIsDurable(t *testing.T) {
 		var d durable
 		l := notedLog{patientLog{Log: log}, &d}
 		last, commit, term := uint64(0), uint64(0), uint64(1)
-		told := peerid.Seen{}
+		told := identity.Seen{}
 		disk.StopAfter(10 + rng.IntN(60))
 		for err == nil {
 			from := last + 1
@@ -175,7 +175,7 @@ func TestWhatIsDurable(t *testing.T) {
 			if err = l.Save(&raftpb.HardState{Term: new(term), Vote: new(uint64(1)), Commit: new(next)}, entries); err == nil {
 				last, commit = from+n-1, next
 			}
-			told = told.With(peerid.Identity{
+			told = told.With(identity.Identity{
 				Incarnation: strings.Repeat("1", 32), Start: 1, Session: strings.Repeat("2", 16),
 				Term: d.term.Load(), Last: d.last.Load(), Committed: d.committed(),
 			}, 0)
@@ -187,7 +187,7 @@ func TestWhatIsDurable(t *testing.T) {
 			t.Fatal(err)
 		}
 		again.Close()
-		who := peerid.Identity{
+		who := identity.Identity{
 			Incarnation: told.Incarnation, Start: 2, Session: strings.Repeat("3", 16),
 			Term: found.Hard.GetTerm(), Last: found.PrevIndex + uint64(len(found.Entries)),
 		}

@@ -80,35 +80,34 @@ func checkDir(dir string) error {
 }
 
 func (s *Server) open() error {
-	who, found, meta, err := s.read()
+	md, found, meta, err := s.read()
 	if err != nil {
 		return err
 	}
-	s.id, s.clusterID = who.Member, who.Cluster
-	s.hints = slices.Concat(who.Founders, who.Remotes)
+	s.id, s.clusterID = md.Member, md.Cluster
+	s.hints = slices.Concat(md.Founders, md.Remotes)
 	if err := s.makeReplica(meta); err != nil {
 		return err
 	}
-	founding, empty := false, false
-	if len(found.Entries) == 0 && found.PrevIndex == 0 && meta.Index == 0 {
-		if err := s.openLocal(); err != nil {
-			return err
-		}
-		empty = true
-		// A member that joins has nothing to write: it learns all from the leader.
-		if founding = len(who.Founders) > 0; founding {
-			if found.Entries, found.Hard, err = s.bootstrap(who.Founders); err != nil {
-				return err
-			}
-		}
-		s.log.Info(fmt.Sprintf("starting member %s in cluster %s", s.id, s.clusterID))
-	} else {
+	empty := len(found.Entries) == 0 && found.PrevIndex == 0 && meta.Index == 0
+	// A member that joins has nothing to write: it learns all from the leader.
+	founding := empty && len(md.Founders) > 0
+	if !empty {
 		if err := s.checkFit(found, meta); err != nil {
 			return err
 		}
-		if err := s.openLocal(); err != nil {
+	}
+	if err := s.openLocal(); err != nil {
+		return err
+	}
+	if founding {
+		if found.Entries, found.Hard, err = s.bootstrap(md.Founders); err != nil {
 			return err
 		}
+	}
+	if empty {
+		s.log.Info(fmt.Sprintf("starting member %s in cluster %s", s.id, s.clusterID))
+	} else {
 		if meta.Index > 0 {
 			s.log.Info("recovered store from checkpoint", "index", meta.Index, "nodes", meta.Nodes)
 		}
@@ -121,7 +120,7 @@ func (s *Server) open() error {
 			return err
 		}
 		// Only a leader adds to the entries that a cluster begins with.
-		s.hadLeader.Store(meta.Index > 0 || len(found.Entries) > len(who.Founders))
+		s.hadLeader.Store(meta.Index > 0 || len(found.Entries) > len(md.Founders))
 	}
 	if err := s.beginSession(found, meta, empty && !founding); err != nil {
 		return err
@@ -131,14 +130,14 @@ func (s *Server) open() error {
 
 // read opens log and checkpoint and reads both at a time where there is something
 // to read. When both are at fault the error is that of the log.
-func (s *Server) read() (who identity, found wal.State, meta snap.Meta, err error) {
+func (s *Server) read() (md metadata, found wal.State, meta snap.Meta, err error) {
 	exists, err := wal.Exists(s.logConfig())
 	if err != nil {
-		return who, found, meta, err
+		return md, found, meta, err
 	}
 	if !exists {
-		if who, err = s.createLog(); err != nil {
-			return who, found, meta, err
+		if md, err = s.createLog(); err != nil {
+			return md, found, meta, err
 		}
 	}
 	// Where there is a log, the checkpoint is locked before it. In any order that is
@@ -148,7 +147,7 @@ func (s *Server) read() (who identity, found wal.State, meta snap.Meta, err erro
 		if err = unopened; err == nil {
 			meta, err = s.loadCheckpoint()
 		}
-		return who, found, meta, err
+		return md, found, meta, err
 	}
 	load := sync.OnceValue(func() error {
 		if unopened != nil {
@@ -159,11 +158,11 @@ func (s *Server) read() (who identity, found wal.State, meta snap.Meta, err erro
 		return err
 	})
 	go load() // whose outcome is waited for below
-	who, found, err = s.openLog()
+	md, found, err = s.openLog()
 	if e := load(); err == nil {
 		err = e
 	}
-	return who, found, meta, err
+	return md, found, meta, err
 }
 
 func (s *Server) openCheckpoint() error {
@@ -185,34 +184,34 @@ func (s *Server) logConfig() wal.Config {
 }
 
 // openLog opens the log of a member that was founded before.
-func (s *Server) openLog() (identity, wal.State, error) {
+func (s *Server) openLog() (metadata, wal.State, error) {
 	log, found, err := wal.Open(s.logConfig())
 	if err != nil {
-		return identity{}, wal.State{}, err
+		return metadata{}, wal.State{}, err
 	}
 	s.wal = log
-	who, err := decodeIdentity(found.Metadata)
+	md, err := decodeMetadata(found.Metadata)
 	if err != nil {
-		return identity{}, wal.State{}, fmt.Errorf("%w: %s: %w", ErrDataDir, s.cfg.WALDir, err)
+		return metadata{}, wal.State{}, fmt.Errorf("%w: %s: %w", ErrDataDir, s.cfg.WALDir, err)
 	}
-	return who, found, nil
+	return md, found, nil
 }
 
 // createLog makes the log of a member that founds or joins a cluster.
-func (s *Server) createLog() (identity, error) {
+func (s *Server) createLog() (metadata, error) {
 	if err := s.cfg.CheckUnused(); err != nil {
-		return identity{}, err
+		return metadata{}, err
 	}
-	who, err := newIdentity(s.cfg)
+	md, err := newMetadata(s.cfg)
 	if err != nil {
-		return identity{}, err
+		return metadata{}, err
 	}
-	metadata, err := json.Marshal(who)
+	encoded, err := json.Marshal(md)
 	if err != nil {
-		return identity{}, err
+		return metadata{}, err
 	}
-	s.wal, err = wal.Create(s.logConfig(), metadata)
-	return who, err
+	s.wal, err = wal.Create(s.logConfig(), encoded)
+	return md, err
 }
 
 // CheckUnused refuses a data directory without a log in which a member has kept its

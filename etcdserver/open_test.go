@@ -90,12 +90,12 @@ func TestCrashDuringBootstrap(t *testing.T) {
 func TestBootstrapNeedsNoFlagsTwice(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBed(t)
-		who := identity{Version: identityVersion, Member: 7, Cluster: 8, Founders: []replica.MemberRecord{{ID: 7, Name: "n1", PeerURLs: []string{"http://127.0.0.1:2380"}}}}
-		metadata, err := json.Marshal(who)
+		md := metadata{Version: metadataVersion, Member: 7, Cluster: 8, Founders: []replica.MemberRecord{{ID: 7, Name: "n1", PeerURLs: []string{"http://127.0.0.1:2380"}}}}
+		encoded, err := json.Marshal(md)
 		if err != nil {
 			t.Fatal(err)
 		}
-		log, err := wal.Create(wal.Config{Dir: filepath.Join(b.dir, "member", "wal"), FS: b.log}, metadata)
+		log, err := wal.Create(wal.Config{Dir: filepath.Join(b.dir, "member", "wal"), FS: b.log}, encoded)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -161,14 +161,14 @@ func TestDataDirectoryThatCannotBeWritten(t *testing.T) {
 
 func TestIdentityOfAnotherVersion(t *testing.T) {
 	for _, metadata := range []string{"other", `{"version":2}`} {
-		if _, err := decodeIdentity([]byte(metadata)); err == nil {
-			t.Errorf("decodeIdentity(%s) = nil error", metadata)
+		if _, err := decodeMetadata([]byte(metadata)); err == nil {
+			t.Errorf("decodeMetadata(%s) = nil error", metadata)
 		}
 	}
-	if _, err := decodeIdentity([]byte(`{"founders":{"n":{}},"version":2}`)); err == nil || !strings.Contains(err.Error(), "metadata of version 2, this program knows 1") {
+	if _, err := decodeMetadata([]byte(`{"founders":{"n":{}},"version":2}`)); err == nil || !strings.Contains(err.Error(), "metadata of version 2, this program knows 1") {
 		t.Errorf("metadata of the next version = %v, want a word about versions", err)
 	}
-	if _, err := decodeIdentity([]byte(`{"version":1,"founders":{}}`)); err == nil || !strings.Contains(err.Error(), "not that of a member") {
+	if _, err := decodeMetadata([]byte(`{"version":1,"founders":{}}`)); err == nil || !strings.Contains(err.Error(), "not that of a member") {
 		t.Errorf("metadata with a wrong type = %v, want a refusal", err)
 	}
 }

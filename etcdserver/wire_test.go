@@ -15,7 +15,7 @@ import (
 	"go.etcd.io/raft/v3/raftpb"
 	"google.golang.org/protobuf/proto"
 
-	peerid "etcd2/identity"
+	"etcd2/identity"
 	"etcd2/membership"
 	"etcd2/peer"
 	"etcd2/version"
@@ -189,7 +189,7 @@ func (e *end) Send(ms []*raftpb.Message) {
 // the two members accept each other.
 func handshake(from, to *Server) bool {
 	theirs, ours := from.Identity(), to.Identity()
-	if theirs.Generation != ours.Generation && theirs.Generation != peerid.Joining && ours.Generation != peerid.Joining {
+	if theirs.Generation != ours.Generation && theirs.Generation != identity.Joining && ours.Generation != identity.Joining {
 		return false
 	}
 	if err := to.Meet(from.id, theirs); err != nil {
