@@ -43,14 +43,14 @@ func (c *clock) now() int64 { return c.shown.Load().Now(c.mono()) }
 // offset is what to add to cluster time to get wall time.
 func (c *clock) offset() int64 { return c.shown.Load().Offset(c.wall(), c.mono()) }
 
-// tell is what a heartbeat of this member carries; nil unless it leads.
-func (c *clock) tell() (told []byte) {
+// payload returns the payload of this member's heartbeats; nil unless it leads.
+func (c *clock) payload() (payload []byte) {
 	wall := c.wall()
-	c.change(func(t *replica.Clock, mono int64) { told = t.Tell(wall, mono) })
-	return told
+	c.change(func(t *replica.Clock, mono int64) { payload = t.Payload(wall, mono) })
+	return payload
 }
 
-// heard takes what a heartbeat of the leader of term has carried.
-func (c *clock) heard(term uint64, told []byte, lastTerm uint64) {
-	c.change(func(t *replica.Clock, mono int64) { t.Heard(term, told, lastTerm, mono) })
+// heartbeat takes the payload of a heartbeat of the leader of a term.
+func (c *clock) heartbeat(term uint64, payload []byte, lastTerm uint64) {
+	c.change(func(t *replica.Clock, mono int64) { t.Heartbeat(term, payload, lastTerm, mono) })
 }

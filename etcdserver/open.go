@@ -344,14 +344,14 @@ func (s *Server) restore(found wal.State, meta snap.Meta, founding bool) error {
 
 		TailEntries: s.cfg.TailEntries,
 
-		Logger:   s.log,
-		OnCommit: s.cfg.Observe.Commit,
-		Stamp:    s.stamp,
-		Tell:     s.clock.tell,
-		Heard:    s.clock.heard,
-		Forward:  s.forward,
-		Wanted:   s.wanted,
-		OnRole:   s.takeRole,
+		Logger:    s.log,
+		OnCommit:  s.cfg.Observe.Commit,
+		Stamp:     s.stamp,
+		Payload:   s.clock.payload,
+		OnPayload: s.clock.heartbeat,
+		Forward:   s.forward,
+		Wanted:    s.wanted,
+		OnRole:    s.takeRole,
 	}, raftnode.State{
 		Hard: found.Hard, Conf: s.replica.Conf(), Entries: found.Entries,
 		PrevIndex: found.PrevIndex, PrevTerm: found.PrevTerm, Applied: meta.Index, AppliedTerm: meta.Term,

@@ -76,12 +76,12 @@ type Config struct {
 	// propose as the leader, and may overwrite bytes of it, such as a time that only
 	// a leader can know. It is called by the loop and must not block.
 	Stamp func(data [][]byte)
-	// Tell, when set, returns what this member's heartbeats carry while it leads, such
-	// as its clock; nil is nothing. Heard is given what a heartbeat of the leader of
-	// term carried; lastTerm is the term of this member's last entry. Both are called
-	// by the loop and must not block.
-	Tell  func() []byte
-	Heard func(term uint64, told []byte, lastTerm uint64)
+	// Payload, when set, returns what this member's heartbeats carry for the state
+	// machine, such as the leader's clock; nil for nothing. OnPayload is given the
+	// payload of a heartbeat, the term of the leader that sent it, and the term of this
+	// member's last entry. Both are called by the loop and must not block.
+	Payload   func() []byte
+	OnPayload func(term uint64, payload []byte, lastTerm uint64)
 	// Forward, when set, is given what Propose has queued while another member
 	// leads, and is to carry it there. It is called by the loop and must not block;
 	// the outer slice is good during the call only. Without it proposals wait until

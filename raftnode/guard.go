@@ -15,12 +15,12 @@ import (
 type guard struct {
 	now int // ticks since the start
 
-	// sure is up to where the entries that this member knows as committed are
-	// durable. They never change, so they can be held against what a leader says.
+	// sure is the last entry that this member knows as committed and that is durable.
+	// Entries up to there never change, so what a leader sends is compared with them.
 	sure   uint64
 	saving []saving // appends that are not Saved yet, oldest first
-	// end is the last index of raft's log when Work was last asked, and low what it
-	// cannot have fallen below since.
+	// end is the last index of raft's log at the last call of Work, and low a lower
+	// bound of it since.
 	end, low uint64
 
 	acked    acknowledged
@@ -40,8 +40,8 @@ type saving struct {
 	done  *raftpb.Message // among its responses
 }
 
-// acknowledged is up to where this member has told the leader of a term that its
-// log is the leader's, which within the term stays true.
+// acknowledged is the last entry up to which this member has told the leader of a term
+// that their logs are equal. Within the term that stays true.
 type acknowledged struct{ to, term, index uint64 }
 
 // rejection is an answer to an append that does not fit.
@@ -50,22 +50,22 @@ type rejection struct {
 	tick                            int
 }
 
-// errEvidence is returned for a message that speaks against this member's log
-// while that is not concluded yet.
-var errEvidence = errors.New("raftnode: a message speaks against the log of this member")
+// errEvidence is returned for a message that contradicts this member's log, before
+// there is enough evidence for ErrLost or ErrDiverged.
+var errEvidence = errors.New("raftnode: a message contradicts the log of this member")
 
-// verifiedMark is the context of a heartbeat that stands for a verified append, by
-// which raft's answer to it is known. Other heartbeats have 8 bytes or none.
-var verifiedMark = []byte{1}
+// verifiedContext is the context of the heartbeat that raft gets in place of a verified
+// append. Raft's answer repeats it and is not sent. Other heartbeats have 8 bytes or none.
+var verifiedContext = []byte{1}
 
 func newGuard(term, commit, last uint64) guard {
 	return guard{sure: commit, end: last, low: last, ceiling: term + maxTermRise}
 }
 
-// Suspicious reports whether the leader has said what speaks against this
-// member's log: it lacks entries that it has confirmed, or knows others as
-// committed. Until that is cleared up or concluded, no reads are answered, and the
-// member is not to serve its state.
+// Suspicious reports whether there is evidence against this member's log: by the
+// leader's messages it lacks entries that it has confirmed, or has other entries than
+// the committed ones. Until the evidence is refuted or enough for ErrLost or
+// ErrDiverged, no reads are answered, and the member must not serve its state.
 func (c *Core) Suspicious() bool { return c.guard.lost.active() || c.guard.diverged.active() }
 
 // tickGuard notes that a heartbeat period has passed.
@@ -133,9 +133,9 @@ func (g *guard) noteHeartbeat(m *raftpb.Message) {
 	}
 }
 
-// holds reports whether what an acknowledgement says is still durable. Raft has
-// written it when the entries were on their way to the disk, and others may have
-// taken their place since.
+// holds reports whether the entries that an acknowledgement names are still durable.
+// Raft made it when they were on their way to the disk, and other entries may have
+// replaced them since.
 func (s *storage) holds(m *raftpb.Message) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -147,15 +147,15 @@ func (s *storage) holds(m *raftpb.Message) bool {
 func (g *guard) passes(m *raftpb.Message) bool {
 	switch {
 	case m.GetType() == raftpb.MsgHeartbeatResp:
-		return !bytes.Equal(m.GetContext(), verifiedMark)
+		return !bytes.Equal(m.GetContext(), verifiedContext)
 	case m.GetType() != raftpb.MsgAppResp:
 		return true
 	case !m.GetReject():
 		g.noteAck(m)
 		return true
 	}
-	// A leader that has this member's word for entries that are missing here tries
-	// again at once, and would go on as fast as the network carries it.
+	// A leader to which this member has acknowledged entries that are missing here
+	// tries again at once, and would do so as fast as the network allows.
 	r := rejection{m.GetTo(), m.GetTerm(), m.GetIndex(), m.GetRejectHint(), m.GetLogTerm(), g.now}
 	if r == g.rejected {
 		return false

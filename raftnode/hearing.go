@@ -223,3 +223,13 @@ func (h *hearing) keep(conf *raftpb.ConfState) {
 		}
 	}
 }
+
+// age notes how fresh the applied state is, unless it is in doubt.
+func (l *loop) age() {
+	if l.inDoubt() {
+		return
+	}
+	if at := l.hearing.settle(l.core, l.applied.Load()); !at.IsZero() {
+		l.fresh.Store(max(l.fresh.Load(), int64(at.Sub(l.epoch)), 1))
+	}
+}

@@ -45,8 +45,8 @@ func (r *roles) last() toldRole {
 	return r.told[len(r.told)-1]
 }
 
-// A new leader is shown the log of the leaders before it, and heartbeats carry what
-// the state machine has to tell.
+// A new leader is shown the log of the leaders before it, and heartbeats carry
+// a payload of the state machine.
 func TestLeaderSeesTheLogBeforeIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newNetwork()
@@ -56,8 +56,8 @@ func TestLeaderSeesTheLogBeforeIt(t *testing.T) {
 		for id := range uint64(3) {
 			told[id+1] = &roles{}
 			cfg := Config{ID: id + 1, OnRole: told[id+1].add}
-			cfg.Tell = func() []byte { return []byte{byte(id + 1)} }
-			cfg.Heard = func(term uint64, b []byte, lastTerm uint64) { heard[id+1] = fmt.Sprint(term, b, lastTerm) }
+			cfg.Payload = func() []byte { return []byte{byte(id + 1)} }
+			cfg.OnPayload = func(term uint64, b []byte, lastTerm uint64) { heard[id+1] = fmt.Sprint(term, b, lastTerm) }
 			all = append(all, w.start(t, cfg, State{Conf: voters(1, 2, 3)}, &slowLog{}))
 		}
 		l := leader(t, all)

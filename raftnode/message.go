@@ -54,7 +54,7 @@ func checkMessage(m *raftpb.Message, self uint64) error {
 	}
 	switch m.GetType() {
 	case raftpb.MsgHeartbeat, raftpb.MsgHeartbeatResp:
-		return checkHeartbeat(m) // the other fields are marks, see hearing
+		return checkHeartbeat(m) // the other fields hold times, see hearing.date
 	case raftpb.MsgReadIndex, raftpb.MsgReadIndexResp:
 		return checkRead(m)
 	}
@@ -100,10 +100,10 @@ func checkHeartbeat(m *raftpb.Message) error {
 
 func checkRead(m *raftpb.Message) error {
 	if n := len(m.GetEntries()); n != 1 {
-		return refused(m, "it has %d marks", n)
+		return refused(m, "it has %d request contexts", n)
 	}
 	if n := len(m.GetEntries()[0].GetData()); n > maxContext {
-		return refused(m, "its mark has %d bytes", n)
+		return refused(m, "its request context has %d bytes", n)
 	}
 	if m.GetIndex() > maxIndex {
 		return refused(m, "index %d", m.GetIndex())

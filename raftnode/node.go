@@ -22,7 +22,6 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -207,20 +206,10 @@ func (l *loop) step(m *raftpb.Message, now time.Time) error {
 		return err
 	}
 	l.hearing.note(m, now)
-	if told := Told(m); told != nil && l.cfg.Heard != nil {
-		l.cfg.Heard(m.GetTerm(), told, l.core.LastTerm())
+	if payload := Payload(m); payload != nil && l.cfg.OnPayload != nil {
+		l.cfg.OnPayload(m.GetTerm(), payload, l.core.LastTerm())
 	}
 	return nil
-}
-
-// tell puts what the leader has to tell into its heartbeats.
-func (l *loop) tell(ms []*raftpb.Message) {
-	if l.cfg.Tell == nil || !slices.ContainsFunc(ms, isHeartbeat) {
-		return
-	}
-	if told := l.cfg.Tell(); told != nil {
-		Tell(ms, told)
-	}
 }
 
 // tellArrivals answers for the snapshots of the turn that was worked off. Raft
@@ -235,16 +224,6 @@ func (l *loop) tellArrivals(before uint64) {
 		a.answer(accepted, a.err)
 	}
 	l.turn.snapshots = nil
-}
-
-// age notes how fresh the applied state is, unless it is in doubt.
-func (l *loop) age() {
-	if l.inDoubt() {
-		return
-	}
-	if at := l.hearing.settle(l.core, l.applied.Load()); !at.IsZero() {
-		l.fresh.Store(max(l.fresh.Load(), int64(at.Sub(l.epoch)), 1))
-	}
 }
 
 func (l *loop) progress() map[uint64]Progress {
@@ -278,7 +257,7 @@ func (l *loop) work() error {
 			return nil
 		}
 		l.hearing.date(w.Send, time.Now())
-		l.tell(w.Send)
+		l.addPayload(w.Send)
 		l.outbox.add(w.Send)
 		for _, r := range w.Reads {
 			l.answer(r)

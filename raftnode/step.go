@@ -9,17 +9,17 @@ import (
 	"go.etcd.io/raft/v3/raftpb"
 )
 
-// Errors about messages that may be late and true.
+// Errors about messages that a correct member may have sent, and that came late or early.
 var (
-	errNotLeader = errors.New("raftnode: the sender is not the leader that this member knows")
-	errLeadsNot  = errors.New("raftnode: this member does not lead any more")
-	errNotMember = errors.New("raftnode: the sender is not a member of the group yet, or any more")
+	errSenderNotLeader = errors.New("raftnode: the sender is not the leader that this member knows")
+	errSenderNotMember = errors.New("raftnode: the sender is not a member of the group yet, or any more")
+	errNotLeading      = errors.New("raftnode: this member does not lead any more")
 )
 
-// Step takes a message of another member. Errors concern that message alone, but
-// for ErrLost and ErrDiverged, after which nothing more may be asked of the Core.
-// One that is ErrMessage means that a correct member does not send this message.
-// After a MsgSnap comes Work, before ApplyConfChange.
+// Step takes a message of another member. An error concerns this message alone:
+// ErrMessage means that no correct member sends it. After ErrLost and ErrDiverged
+// nothing more may be asked of the Core. After a MsgSnap comes Work, before
+// ApplyConfChange.
 func (c *Core) Step(m *raftpb.Message) error {
 	if err := checkMessage(m, c.cfg.ID); err != nil {
 		return err
@@ -57,7 +57,7 @@ func (c *Core) admit(m *raftpb.Message, st *raft.BasicStatus) error {
 	case m.GetTerm() > c.guard.ceiling:
 		return c.beyondCeiling(m)
 	case c.sole && c.applied >= c.commit && !c.lists(m.GetFrom()):
-		return refused(m, "nobody else is a member of this group")
+		return refused(m, "no other member belongs to this group")
 	}
 	switch m.GetType() {
 	case raftpb.MsgApp, raftpb.MsgSnap, raftpb.MsgHeartbeat:
@@ -66,33 +66,33 @@ func (c *Core) admit(m *raftpb.Message, st *raft.BasicStatus) error {
 		}
 	case raftpb.MsgTimeoutNow, raftpb.MsgReadIndexResp:
 		if m.GetTerm() > st.GetTerm() || m.GetTerm() == st.GetTerm() && m.GetFrom() != st.Lead {
-			return errNotLeader
+			return errSenderNotLeader
 		}
 	case raftpb.MsgReadIndex:
 		switch {
 		case !leads:
-			// Raft would pass the question on in the name of its sender, and nobody takes
-			// a message that its sender did not bring. The reader asks again.
-			return errLeadsNot
+			// Raft would pass the question on in the name of its sender, and the leader
+			// refuses a message that its sender did not bring. The reader asks again.
+			return errNotLeading
 		case !c.lists(m.GetFrom()):
-			return errNotMember
+			return errSenderNotMember
 		}
 	case raftpb.MsgAppResp:
 		if leads && m.GetTerm() == st.GetTerm() && !m.GetReject() && m.GetIndex() > c.sent(st) {
 			return refused(m, "it acknowledges entry %d, the log ends at %d", m.GetIndex(), c.sent(st))
 		}
 	case raftpb.MsgHeartbeatResp:
-		if mark := m.GetContext(); leads && m.GetTerm() == st.GetTerm() && len(mark) > 0 &&
-			(c.guard.readTerm != st.GetTerm() || binary.LittleEndian.Uint64(mark) > c.guard.reads) {
+		if position := m.GetContext(); leads && m.GetTerm() == st.GetTerm() && len(position) > 0 &&
+			(c.guard.readTerm != st.GetTerm() || binary.LittleEndian.Uint64(position) > c.guard.reads) {
 			return refused(m, "it confirms reads that were not asked")
 		}
 	}
 	return nil
 }
 
-// beyondCeiling refuses a message for its term. One that is forged must not use up
-// the terms. When such messages go on, from whichever member, the group has got
-// there: this member follows, by as much as it may rise at a time.
+// beyondCeiling refuses a message because of its term: a forged one must not use up
+// the terms. When such messages go on, from any member, the group is at such a term.
+// Then this member follows, by at most maxTermRise at a time.
 func (c *Core) beyondCeiling(m *raftpb.Message) error {
 	g := &c.guard
 	err := refused(m, "it is of term %d, this member goes no higher than %d now", m.GetTerm(), g.ceiling)

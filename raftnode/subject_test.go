@@ -194,7 +194,7 @@ func (s *subject) sent(m *raftpb.Message) {
 	case raftpb.MsgVote:
 		s.voted(m.GetTerm(), s.id)
 	case raftpb.MsgHeartbeatResp:
-		if bytes.Equal(m.GetContext(), verifiedMark) {
+		if bytes.Equal(m.GetContext(), verifiedContext) {
 			s.t.Fatal("answers its own heartbeat")
 		}
 	}

@@ -7,10 +7,10 @@ import (
 	"go.etcd.io/raft/v3/raftpb"
 )
 
-// suspicion collects evidence that this member has lost data, or that its log is
-// another one than its leader's. One message proves nothing: it may be forged, and
-// the conclusion makes the operator remove the member's data. The leader repeats
-// true evidence after every heartbeat.
+// suspicion collects evidence that this member has lost data, or that its log differs
+// from the leader's. One message proves nothing: it may be forged, and the conclusion
+// makes the operator remove the member's data. The leader repeats true evidence after
+// every heartbeat.
 type suspicion struct {
 	from, term  uint64 // the leader that gives the evidence
 	index       uint64 // the entry in question
@@ -18,11 +18,12 @@ type suspicion struct {
 	count       int    // 0 for no suspicion
 }
 
-// evidenceCount is how often, at least, a leader has to repeat evidence, and within
-// how many election timeouts it counts: after one the member concludes, after two
-// without more it forgets.
 const (
-	evidenceCount   = 3
+	// evidenceCount is how often a leader has to give evidence before it is enough;
+	// the first and the last time are at least an election timeout apart.
+	evidenceCount = 3
+	// evidenceForgets is after how many election timeouts evidence that is not
+	// repeated is forgotten.
 	evidenceForgets = 2
 )
 
@@ -46,22 +47,22 @@ func (s *suspicion) expire(now, election int) {
 func (s *suspicion) clear()       { *s = suspicion{} }
 func (s *suspicion) active() bool { return s.count > 0 }
 
-// logged is what the loop has logged of messages that it does not want to log
-// again.
+// logged keeps what the loop has logged about messages, so that forged ones do not fill
+// the log.
 type logged struct {
-	doubt   time.Time       // the last doubt that was; zero for none
-	quiet   bool            // the present doubt was not
+	doubt   time.Time       // when a doubt was logged last; zero for never
+	quiet   bool            // the present doubt was not logged
 	refused map[uint64]bool // senders of impossible messages; at most refusedMax
 }
 
-// doubtPeriod bounds how often forged evidence shows in the log, and refusedMax the
-// senders that are remembered, which may be made up.
 const (
+	// doubtPeriod is the least time between two logged doubts.
 	doubtPeriod = time.Minute
-	refusedMax  = 100
+	// refusedMax bounds the senders that are remembered. Their IDs may be forged.
+	refusedMax = 100
 )
 
-// inDoubt reports whether this member doubts its own log, and publishes it.
+// inDoubt reports whether this member doubts its own log, and publishes and logs that.
 func (l *loop) inDoubt() bool {
 	now := l.core.Suspicious()
 	if now == l.suspicious.Load() {
@@ -82,7 +83,7 @@ func (l *loop) inDoubt() bool {
 	return now
 }
 
-// noteRefused logs a message that the Core refuses, and notes when that is the end.
+// noteRefused logs a message that the Core refuses. ErrLost and ErrDiverged end Run.
 func (l *loop) noteRefused(m *raftpb.Message, err error) {
 	l.log.Debug("message refused", "type", m.GetType().String(), "from", hex(m.GetFrom()), "error", err)
 	switch from := m.GetFrom(); {
@@ -93,6 +94,6 @@ func (l *loop) noteRefused(m *raftpb.Message, err error) {
 			l.logged.refused = make(map[uint64]bool)
 		}
 		l.logged.refused[from] = true
-		l.log.Warn("refused an impossible message; more of this member are logged at debug level", "from", hex(from), "error", err)
+		l.log.Warn("refused an impossible message; further ones of this member are logged at debug level", "from", hex(from), "error", err)
 	}
 }

@@ -7,12 +7,11 @@ import (
 	"go.etcd.io/raft/v3/raftpb"
 )
 
-// Raft answers a leader that sends what lies below its commit index with "all the
-// same up to my commit index", and does not look. That is true as long as no member
-// ever forgets. If one comes back without its data, or with older data, a quorum can
-// commit other entries at the same places, and a member with the first ones would
-// vouch for entries that it never got. So what lies below the commit index is
-// compared here, and raft gets what lies beyond it.
+// Raft acknowledges an append below its commit index up to that index without a look at
+// the entries. That is right as long as no member ever forgets. If one comes back
+// without its data, or with older data, a quorum can commit other entries at the same
+// indexes, and a member with the first ones would acknowledge entries that it never got.
+// So entries below the commit index are compared here, and raft gets those beyond it.
 
 // contradiction is an entry that this member knows as committed and of which the
 // leader has another one.
@@ -29,9 +28,9 @@ func (x contradiction) String() string {
 	return fmt.Sprintf("entry %d is of term %d%s here and of term %d there", x.index, x.own, or, x.leaders)
 }
 
-// compare holds what an append says against the durable log, up to an index. It
-// returns the highest index at which both are known to be the same, 0 for none, or
-// the first contradiction.
+// compare compares an append with the durable log, up to an index. It returns the
+// highest index at which both are known to be the same, 0 for none, or the first
+// contradiction.
 func (s *storage) compare(m *raftpb.Message, upTo uint64) (same uint64, _ *contradiction) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -62,7 +61,7 @@ func (s *storage) compare(m *raftpb.Message, upTo uint64) (same uint64, _ *contr
 // stepHeartbeat takes a heartbeat of a leader.
 func (c *Core) stepHeartbeat(m *raftpb.Message) error {
 	g := &c.guard
-	// A leader tells no more than was confirmed to it, and only what is durable was.
+	// The commit index in a heartbeat is one that this member has confirmed as durable.
 	if last, _ := c.mem.LastIndex(); m.GetCommit() > last {
 		return c.suspectLoss(m, last)
 	}
@@ -114,9 +113,9 @@ func beyond(m *raftpb.Message, index uint64) *raftpb.Message {
 	}
 }
 
-// stepSnapshot takes a snapshot of a leader. A snapshot that speaks against the log
-// is ignored like one that brings nothing new: the leader then goes on with entries,
-// which say the same and cost less.
+// stepSnapshot takes a snapshot of a leader. One that contradicts the log is ignored,
+// like one without anything new: the leader then goes on with entries, which give the
+// same evidence and cost less.
 func (c *Core) stepSnapshot(m *raftpb.Message, commit uint64) error {
 	g := &c.guard
 	meta := m.GetSnapshot().GetMetadata()
@@ -139,7 +138,7 @@ func (c *Core) stepSnapshot(m *raftpb.Message, commit uint64) error {
 // sends again. Raft gets a heartbeat in its place, so that it follows that leader.
 func (c *Core) acknowledge(m *raftpb.Message, end, same uint64) error {
 	g := &c.guard
-	if err := c.rn.Step(heartbeat(m, 0, verifiedMark)); err != nil {
+	if err := c.rn.Step(heartbeat(m, 0, verifiedContext)); err != nil {
 		return err
 	}
 	if g.acked.to == m.GetFrom() && g.acked.term == m.GetTerm() {
@@ -153,8 +152,8 @@ func (c *Core) acknowledge(m *raftpb.Message, end, same uint64) error {
 		if end >= index {
 			return nil // it is not durable yet
 		}
-		// The leader knows of nothing that is still in this log, as when the answer to
-		// a snapshot was lost, and would go on so. It is asked to compare.
+		// The leader's probe lies before the beginning of this log, as when the answer to
+		// a snapshot was lost, and would stay there. This names the first position to compare.
 		answer.Index, answer.LogTerm, answer.Reject, answer.RejectHint = new(index), new(term), new(true), new(index)
 	}
 	if g.passes(answer) {

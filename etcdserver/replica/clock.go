@@ -95,25 +95,14 @@ func (c *Clock) Follow(term uint64, led bool, mono int64) {
 	}
 }
 
-// Heard takes what a heartbeat of the leader of a term carried, see Tell. lastTerm is
-// the term of this member's last entry.
-func (c *Clock) Heard(term uint64, told []byte, lastTerm uint64, mono int64) {
-	if len(told) < toldBytes {
+// Heartbeat takes the payload of a heartbeat of the leader of a term. lastTerm is the
+// term of this member's last entry.
+func (c *Clock) Heartbeat(term uint64, payload []byte, lastTerm uint64, mono int64) {
+	time, ok := TimeOf(payload)
+	if !ok {
 		return // from an earlier release
 	}
-	r := Reading{term, int64(binary.LittleEndian.Uint64(told))}
-	c.heard(r, int64(binary.LittleEndian.Uint64(told[8:])), lastTerm, mono)
-}
-
-// TimeOf is the cluster time that a heartbeat carried; false when it carried none.
-func TimeOf(told []byte) (time int64, ok bool) {
-	if len(told) < toldBytes {
-		return 0, false
-	}
-	return int64(binary.LittleEndian.Uint64(told)), true
-}
-
-func (c *Clock) heard(r Reading, offset int64, lastTerm uint64, mono int64) {
+	r := Reading{term, time}
 	if c.leads || r.Term < c.newest.Term && r.Term != lastTerm {
 		return
 	}
@@ -122,7 +111,16 @@ func (c *Clock) heard(r Reading, offset int64, lastTerm uint64, mono int64) {
 		return
 	}
 	c.term, c.base, c.since, c.runs = r.Term, r.Time, mono, true
-	c.offset, c.placed = offset, true
+	c.offset, c.placed = int64(binary.LittleEndian.Uint64(payload[8:])), true
+}
+
+// TimeOf returns the cluster time in the payload of a heartbeat; false when there is
+// none.
+func TimeOf(payload []byte) (time int64, ok bool) {
+	if len(payload) < payloadBytes {
+		return 0, false
+	}
+	return int64(binary.LittleEndian.Uint64(payload)), true
 }
 
 // remember keeps a reading for the time when this member may lead. The two that can
@@ -166,13 +164,13 @@ func (c *Clock) Now(mono int64) int64 {
 	return c.base + mono - c.since
 }
 
-// toldBytes is the size of what a heartbeat carries: the cluster time, and the offset
-// of wall time from it, 8 bytes each, little endian.
-const toldBytes = 16
+// payloadBytes is the size of the payload of a heartbeat: the cluster time, and the
+// offset of wall time from it, 8 bytes each, little endian.
+const payloadBytes = 16
 
-// Tell is what a heartbeat of this member carries; nil unless it leads. The offset
-// follows the wall clock when that was set.
-func (c *Clock) Tell(wall, mono int64) []byte {
+// Payload returns the payload of this member's heartbeats; nil unless it leads. The
+// offset follows the wall clock when that was set.
+func (c *Clock) Payload(wall, mono int64) []byte {
 	if !c.leads {
 		return nil
 	}
@@ -180,8 +178,8 @@ func (c *Clock) Tell(wall, mono int64) []byte {
 	if drift := wall - now - c.offset; drift > offsetDriftMax || drift < -offsetDriftMax {
 		c.offset = wall - now
 	}
-	told := binary.LittleEndian.AppendUint64(make([]byte, 0, toldBytes), uint64(now))
-	return binary.LittleEndian.AppendUint64(told, uint64(c.offset))
+	payload := binary.LittleEndian.AppendUint64(make([]byte, 0, payloadBytes), uint64(now))
+	return binary.LittleEndian.AppendUint64(payload, uint64(c.offset))
 }
 
 // Note is the reading to keep for the next start; false when there is none. lastTerm

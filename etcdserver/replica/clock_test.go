@@ -10,8 +10,8 @@ const second = int64(1e9)
 
 // shown gives a clock the heartbeat of a leader.
 func shown(c *Clock, r Reading, offset int64, lastTerm uint64, mono int64) {
-	told := binary.LittleEndian.AppendUint64(nil, uint64(r.Time))
-	c.Heard(r.Term, binary.LittleEndian.AppendUint64(told, uint64(offset)), lastTerm, mono)
+	payload := binary.LittleEndian.AppendUint64(nil, uint64(r.Time))
+	c.Heartbeat(r.Term, binary.LittleEndian.AppendUint64(payload, uint64(offset)), lastTerm, mono)
 }
 
 // A new leader continues from its log and from the heartbeats of the leader of the
@@ -62,12 +62,12 @@ func TestFollow(t *testing.T) {
 	leader.Lead(1, Reading{0, 100 * second}, 500*second, 0)
 	tell := func(wall, mono int64) {
 		t.Helper()
-		follower.Heard(1, leader.Tell(wall, mono), 1, mono+7*second) // another monotonic clock
+		follower.Heartbeat(1, leader.Payload(wall, mono), 1, mono+7*second) // another monotonic clock
 	}
-	if told := follower.Tell(0, 0); told != nil {
-		t.Errorf("a follower tells %x", told)
+	if payload := follower.Payload(0, 0); payload != nil {
+		t.Errorf("payload of a follower = %x, want none", payload)
 	}
-	follower.Heard(9, []byte("short"), 9, 0)
+	follower.Heartbeat(9, []byte("short"), 9, 0)
 	tell(501*second, second)
 	if a, b := leader.Offset(0, second), follower.Offset(0, 8*second); a != 400*second || b != a {
 		t.Errorf("offsets %d and %d, want 400 s", a, b)

@@ -143,14 +143,14 @@ func (m *machine) judgeLead(lastTerm uint64) {
 	}
 }
 
-// hear takes a message that raft has accepted.
-func (m *machine) hear(msg *raftpb.Message) {
-	told := raftnode.Told(msg)
-	if told == nil {
+// takePayload takes the payload of a message that raft has accepted.
+func (m *machine) takePayload(msg *raftpb.Message) {
+	payload := raftnode.Payload(msg)
+	if payload == nil {
 		return
 	}
-	m.clock.Heard(msg.GetTerm(), told, m.core.LastTerm(), m.mono())
-	if shown, ok := replica.TimeOf(told); ok && !m.core.IsLeader() {
+	m.clock.Heartbeat(msg.GetTerm(), payload, m.core.LastTerm(), m.mono())
+	if shown, ok := replica.TimeOf(payload); ok && !m.core.IsLeader() {
 		m.noteHeard(heartbeat{Term: msg.GetTerm(), Time: shown})
 	}
 }
@@ -169,10 +169,10 @@ func (m *machine) noteHeard(h heartbeat) {
 	}
 }
 
-// tell puts the leader's time into its heartbeats.
-func (m *machine) tell(ms []*raftpb.Message) {
-	if told := m.clock.Tell(m.wall(), m.mono()); told != nil {
-		raftnode.Tell(ms, told)
+// addPayload puts the leader's time into its heartbeats.
+func (m *machine) addPayload(ms []*raftpb.Message) {
+	if payload := m.clock.Payload(m.wall(), m.mono()); payload != nil {
+		raftnode.SetPayload(ms, payload)
 	}
 }
 

@@ -213,7 +213,7 @@ func (m *machine) pump() {
 		if !ok {
 			return
 		}
-		m.tell(w.Send)
+		m.addPayload(w.Send)
 		m.cluster.send(m, w.Send)
 		if w.Append != nil {
 			m.appends = append(m.appends, *w.Append)

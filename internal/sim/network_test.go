@@ -89,26 +89,25 @@ func (c *cluster) deliverOne() {
 func (c *cluster) deliver(p parcel, arrives bool) {
 	from, to := c.machines[p.from-1], c.machines[p.to-1]
 	arrives = arrives && to.up && c.meet(p, from, to)
-	if arrives && to.up && to.replica.Cluster().Removed(membership.ID(p.from)) {
+	if arrives && to.replica.Cluster().Removed(membership.ID(p.from)) {
 		c.retire(from) // it is told so
 		return
 	}
 	switch {
 	case p.msg != nil && p.msg.GetType() == raftpb.MsgSnap:
 		c.deliverSnapshot(p, from, to, arrives)
+	case p.msg != nil && arrives:
+		c.handOver(to, p.msg)
 	case p.msg != nil:
-		arrives = arrives && to.up
-		if arrives {
-			c.handOver(to, p.msg)
-		} else if from.up && c.rng.IntN(4) == 0 {
+		if from.up && c.rng.IntN(4) == 0 {
 			from.core.ReportUnreachable(to.id)
 			from.pump()
 		}
 	case p.refused:
-		if arrives && to.up {
+		if arrives {
 			to.takeBack(p.writes)
 		}
-	case to.up && arrives:
+	case arrives:
 		c.trace("forward", p.from, p.to, p.writes[0].id(), uint64(len(p.writes)))
 		to.takeForwarded(p)
 	case !to.up && from.up && c.rng.IntN(2) == 0:
@@ -122,7 +121,7 @@ func (c *cluster) deliverSnapshot(p parcel, from, to *machine, arrives bool) {
 	if p.ckpt == nil && running {
 		c.open(&p)
 	}
-	arrives = arrives && to.up && p.ckpt != nil
+	arrives = arrives && p.ckpt != nil
 	if arrives {
 		to.received = append(to.received, p.ckpt)
 		c.handOver(to, p.msg)
@@ -141,7 +140,7 @@ func (c *cluster) handOver(to *machine, msg *raftpb.Message) {
 		c.Fatalf("member %d takes a correct %v for a wrong one: %v", to.id, msg.GetType(), err)
 	}
 	if err == nil {
-		to.hear(msg)
+		to.takePayload(msg)
 	}
 	to.pump()
 }

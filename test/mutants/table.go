@@ -267,8 +267,8 @@ var mutants = []mutant{
 	{
 		name: "a deposed leader's heartbeat counts as the leader's",
 		file: "etcdserver/replica/clock.go",
-		old:  "	r := Reading{term, int64(",
-		new:  "	r := Reading{max(term, c.newest.Term), int64(",
+		old:  "	r := Reading{term, ",
+		new:  "	r := Reading{max(term, c.newest.Term), ",
 		test: machine,
 	},
 	{
