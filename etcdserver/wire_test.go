@@ -189,7 +189,7 @@ func (e *end) Send(ms []*raftpb.Message) {
 // the two members accept each other.
 func handshake(from, to *Server) bool {
 	theirs, ours := from.Identity(), to.Identity()
-	if theirs.Generation != ours.Generation && theirs.Generation != identity.Joining && ours.Generation != identity.Joining {
+	if !identity.SameGeneration(theirs.Generation, ours.Generation) {
 		return false
 	}
 	if err := to.Meet(from.id, theirs); err != nil {

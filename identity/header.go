@@ -15,11 +15,11 @@ const (
 	sessionDigits     = 16
 )
 
-// errHeader is the root of every complaint about a header form.
+// errHeader is wrapped by every error about a header form.
 var errHeader = errors.New("identity: malformed")
 
 // String returns the header form: fields NAME=VALUE, separated by "; ".
-// Decode reads it. An Identity that is not known tells its generation only.
+// Decode reads it. Of an Identity that is not Known it has the generation only.
 func (i Identity) String() string {
 	if !i.Known() {
 		return "generation=" + i.Generation
@@ -79,8 +79,8 @@ func ValidIncarnation(text string) bool { return hexDigits(text, incarnationDigi
 // lower-case hex digits.
 func ValidGeneration(text string) bool { return text == "" || hexDigits(text, incarnationDigits) }
 
-// Valid reports whether s can be kept: it is the zero Seen or has the form of what
-// a member tells.
+// Valid reports whether s is the zero Seen or its fields have the form of those of an
+// Identity.
 func (s Seen) Valid() bool {
 	return s == Seen{} || hexDigits(s.Incarnation, incarnationDigits) && hexDigits(s.Session, sessionDigits) && s.Start > 0
 }

@@ -37,7 +37,7 @@ func TestCheck(t *testing.T) {
 		{"lost disk, many starts", met, func(i *Identity) { i.Incarnation, i.Start, i.Session, i.Last = another, 99, other, 999 }, ErrLostData},
 		{"older copy", met, func(i *Identity) { i.Start, i.Session = 2, other }, ErrOlderStart},
 		{"older copy that has grown", met, func(i *Identity) { i.Start, i.Session, i.Term, i.Last = 2, other, 99, 999 }, ErrOlderStart},
-		{"twice", met, func(i *Identity) { i.Session = other }, ErrTwice},
+		{"twice", met, func(i *Identity) { i.Session = other }, ErrTwoProcesses},
 		{"older term", met, func(i *Identity) { i.Start, i.Session, i.Term = 4, other, 6 }, ErrShorter},
 		{"log cut short", met, func(i *Identity) { i.Start, i.Session, i.Last = 4, other, 109 }, ErrShorter},
 		{"log cut short in one session", met, func(i *Identity) { i.Last = 109 }, ErrShorter},

@@ -40,9 +40,9 @@ func (t *Transport) Ask(ctx context.Context, to membership.ID, question string, 
 	return t.ask(ctx, l, question, body, false)
 }
 
-// ask is Ask. With proof the answer has to show that it is from a member that was met.
+// ask is Ask. With proof the response has to show the identity of a member that was met.
 func (t *Transport) ask(ctx context.Context, l *link, question string, body []byte, proof bool) ([]byte, error) {
-	if err := l.open(); err != nil {
+	if err := l.blockedBy(); err != nil {
 		return nil, err
 	}
 	c := call{

@@ -53,7 +53,7 @@ type refusal struct {
 	status  int
 	text    string
 	cluster string // the cluster the other end says it belongs to
-	who     string // the identity it tells
+	who     string // its encoded identity
 }
 
 func (r *refusal) Error() string {
@@ -85,7 +85,7 @@ func (t *Transport) judge(peer membership.ID, err error) {
 		t.member.Mismatch(peer, remote)
 	case !same:
 	case t.otherGeneration(who.Generation) != nil:
-		t.logParted(peer, r.url, who.Generation)
+		t.logOtherGeneration(peer, r.url, who.Generation)
 	case r.status == http.StatusGone:
 		t.member.Expelled(peer, who)
 	case r.status == http.StatusConflict:
@@ -163,8 +163,8 @@ type call struct {
 	body   func(w io.Writer) error
 	length int64
 
-	to    membership.ID // whose answer it has to be
-	proof bool          // the answer has to show it
+	to    membership.ID // the member that has to answer
+	proof bool          // the response has to show its identity
 }
 
 // answered is an answer and what comes behind it.

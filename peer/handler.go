@@ -46,10 +46,9 @@ func only(w http.ResponseWriter, r *http.Request, methods ...string) bool {
 	return false
 }
 
-// accept lets in a request of a trusted member with one of the methods and returns
-// its sender. The
-// context ends with Run, too; done is to be called at the end. It answers itself
-// when the request is refused.
+// accept lets in a request of a trusted member with one of the methods and returns its
+// sender. The context ends with Run, too; done is to be called at the end. It answers
+// itself when the request is refused.
 func (t *Transport) accept(w http.ResponseWriter, r *http.Request, methods ...string) (from membership.ID, ctx context.Context, done func(), ok bool) {
 	if !only(w, r, methods...) || !t.admit(w, r) {
 		return 0, nil, nil, false
@@ -98,12 +97,12 @@ func (t *Transport) admit(w http.ResponseWriter, r *http.Request) bool {
 	}
 	if who, err := identity.Decode(r.Header.Get(headerIdentity)); err == nil && t.otherGeneration(who.Generation) != nil {
 		id, _ := membership.ParseID(from)
-		t.logParted(id, cmp.Or(r.Header.Get(headerURLs), r.RemoteAddr), who.Generation)
+		t.logOtherGeneration(id, cmp.Or(r.Header.Get(headerURLs), r.RemoteAddr), who.Generation)
 		w.Header().Set(headerIdentity, t.introduction(false))
 		http.Error(w, generationText, http.StatusPreconditionFailed)
 		return false
 	}
-	if t.refuseTwice(w, r) {
+	if t.refuseOwnID(w, r) {
 		return false
 	}
 	if got := r.Header.Get(headerTo); got != "" && got != self.String() {

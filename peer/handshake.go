@@ -12,28 +12,28 @@ import (
 )
 
 // A handshake is the exchange of identities: in the request that opens a stream and
-// its answer, and in every other request between members. A member that is not the
+// its response, and in every other request between members. A member that is not the
 // one that was met before under its ID is refused: nothing is sent to it and nothing
-// of it reaches the member behind the transport.
+// from it reaches this member.
 
-// headerIdentity carries what package identity encodes, in requests and answers.
+// headerIdentity carries an encoded identity, in requests and responses.
 const headerIdentity = "X-Etcd2-Identity"
 
-// removedLinger is how long the stream to a member that was dropped lives on, so that
-// what was sent before, such as the news of its removal, still gets there.
+// removedLinger is how long the stream to a dropped member lives on, so that what was
+// sent before, such as its removal, still arrives.
 const removedLinger = 500 * time.Millisecond
 
-// errConnected asks to come back: the session of a member that is connected may be
-// dead, which shows within Config.Silence.
+// errConnected asks the sender to retry: the connected process may be dead, which shows
+// within Config.Silence.
 var errConnected = errors.New("another process is connected as this member, try again")
 
-// errRival refuses a second process.
-var errRival = fmt.Errorf("%w (the other process is connected)", identity.ErrTwice)
+// errRival refuses a second process while the first one is connected and alive.
+var errRival = fmt.Errorf("%w (the other process is connected)", identity.ErrTwoProcesses)
 
 // generationError says that another member is of another generation of the cluster.
 type generationError struct{ theirs, ours string }
 
-// generationText is the answer to a member of another generation.
+// generationText is the text of the response to a member of another generation.
 const generationText = "cluster generation mismatch"
 
 func (e *generationError) Error() string { return generationText }
@@ -42,29 +42,28 @@ func (e *generationError) Error() string { return generationText }
 // belongs to another cluster since somebody used --force-new-cluster.
 func (t *Transport) otherGeneration(theirs string) error {
 	ours := t.member.Identity().Generation
-	if theirs == ours || theirs == identity.Joining || ours == identity.Joining {
+	if identity.SameGeneration(theirs, ours) {
 		return nil
 	}
 	return &generationError{theirs, ours}
 }
 
-// withheld is the identity without what only members that have met may know.
-func withheld(who identity.Identity) identity.Identity {
+// generationOnly returns the part of an identity that anybody may know.
+func generationOnly(who identity.Identity) identity.Identity {
 	return identity.Identity{Generation: who.Generation}
 }
 
-// introduction is what this member tells of itself to another one: all to one that
-// is trusted, else the generation only. A stranger that knows it could present itself
-// as this member.
+// introduction returns this member's encoded identity for another member. A peer that
+// is not trusted gets the generation only: with the rest it could pose as this member.
 func (t *Transport) introduction(trusted bool) string {
 	who := t.member.Identity()
 	if !trusted {
-		who = withheld(who)
+		who = generationOnly(who)
 	}
 	return who.String()
 }
 
-// trusted reports whether Set has named a member, or a listed one has vouched for it.
+// trusted reports whether a member is listed, or a listed one has vouched for it.
 func (t *Transport) trusted(id membership.ID) bool {
 	l := t.link(id)
 	return l != nil && l.trusted()
@@ -74,11 +73,10 @@ func (l *link) trusted() bool { return !l.unlisted || l.vouched.Load() }
 
 // rival is another process that presents itself as a member that is connected.
 type rival struct {
-	first, last time.Time // when it came; zero for never
+	first, last time.Time // of its requests; zero for none
 }
 
-// meet decides whether a trusted member that presents itself is the one that was met
-// before, and has that recorded durably.
+// meet checks the identity of a trusted member and has it recorded durably.
 func (t *Transport) meet(id membership.ID, who identity.Identity) error {
 	if err := t.otherSession(id, who); err != nil {
 		return err
@@ -86,10 +84,10 @@ func (t *Transport) meet(id membership.ID, who identity.Identity) error {
 	return t.member.Meet(id, who)
 }
 
-// otherSession refuses a process that presents itself as a member while another
-// process is connected as that member. The connection of a machine that lost its
-// power looks alive for a while: it has to show that it is, a keep-alive period after
-// the other one came.
+// otherSession refuses a process that presents itself as a member while another process
+// is connected as that member. The connection of a machine that lost its power looks
+// alive for a while, so the decision waits: the connected process must be heard from a
+// keep-alive period after the rival's first request.
 func (t *Transport) otherSession(id membership.ID, who identity.Identity) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -116,15 +114,15 @@ func (t *Transport) otherSession(id membership.ID, who identity.Identity) error 
 	case heard.Sub(l.rival.first) >= t.cfg.KeepAlive:
 		return errRival
 	case now.Sub(l.rival.first) > t.cfg.Silence:
-		l.rival = rival{} // the one that is connected is dead
+		l.rival = rival{} // the connected process is dead
 		return nil
 	}
 	return errConnected
 }
 
-// proven refuses a sender that tells no identity although the member with its ID did
-// before. A member of an earlier version does that, after a downgrade, and a stranger may:
-// the process at the URL of the member decides. It has to tell no identity either.
+// proven refuses a sender without an identity when the member with its ID had one
+// before. Such a sender is that member after a downgrade, or a stranger. It is let in
+// only while the process at the member's peer URL tells no identity either.
 func (t *Transport) proven(from membership.ID, who identity.Identity) error {
 	if who.Known() || !t.member.Seen(from).Known() {
 		return nil
@@ -137,19 +135,18 @@ func (t *Transport) proven(from membership.ID, who identity.Identity) error {
 	return errUnproven
 }
 
-// errUnproven asks to come back when the stream the other way is there.
+// errUnproven asks the sender to retry once the stream in the other direction is open.
 var errUnproven = errors.New("the sender tells no identity, and the member with its ID is not reached at its peer URL")
 
 // caller is the sender of a request.
 type caller struct {
 	id  membership.ID
-	who identity.Identity // as it tells
-	met bool              // it is trusted and was met; else it is an unlisted peer
+	who identity.Identity // as the sender tells it
+	met bool              // it is trusted and passed the check; else it is an unlisted peer
 }
 
-// identify checks the sender of a request that admit has let in, in this order: the
-// identity, then whether the member was removed. It answers itself when the request
-// is refused.
+// identify checks the sender of an admitted request: first its identity, then whether
+// it was removed. It answers itself when the request is refused.
 func (t *Transport) identify(w http.ResponseWriter, r *http.Request, from membership.ID) (c caller, ok bool) {
 	who, err := identity.Decode(r.Header.Get(headerIdentity))
 	c = caller{id: from, who: who}
@@ -203,17 +200,17 @@ func (t *Transport) refuse(w http.ResponseWriter, r *http.Request, from membersh
 // isIdentity reports whether an error is about the identity of a member.
 func isIdentity(err error) bool {
 	return errors.Is(err, identity.ErrLostData) || errors.Is(err, identity.ErrOlderStart) ||
-		errors.Is(err, identity.ErrTwice) || errors.Is(err, identity.ErrShorter)
+		errors.Is(err, identity.ErrTwoProcesses) || errors.Is(err, identity.ErrShorter)
 }
 
-// logRefused says that this member refuses another one.
+// logRefused logs that this member refuses another one.
 func (t *Transport) logRefused(id membership.ID, url string, err error) {
 	if t.seldom.ok("identity " + id.String()) {
 		t.log.Error(fmt.Sprintf("member %s at %s is refused: %v", t.named(id), url, err))
 	}
 }
 
-// named is a member as a person knows it.
+// named returns the name of a member, if it is known, and its ID.
 func (t *Transport) named(id membership.ID) string {
 	if l := t.link(id); l != nil {
 		if name := l.name.Load(); name != nil && *name != "" {
@@ -223,15 +220,15 @@ func (t *Transport) named(id membership.ID) string {
 	return id.String()
 }
 
-// accepted checks the member that has answered the opening of a stream, before
-// anything is sent to it.
+// accepted checks the identity in the response that opens a stream, before anything is
+// sent on it.
 func (t *Transport) accepted(to membership.ID, url string, answer *http.Response) (identity.Identity, error) {
 	who, err := identity.Decode(answer.Header.Get(headerIdentity))
 	if err != nil {
 		return who, fmt.Errorf("peer: the answer of %s: %w", url, err)
 	}
 	if err := t.otherGeneration(who.Generation); err != nil {
-		t.logParted(to, url, who.Generation)
+		t.logOtherGeneration(to, url, who.Generation)
 		return who, err
 	}
 	if !t.trusted(to) {
@@ -253,25 +250,25 @@ func (t *Transport) accepted(to membership.ID, url string, answer *http.Response
 	return who, nil
 }
 
-// slow reports whether an error will last until a person does something.
-func slow(err error) bool {
+// needsOperator reports whether an error lasts until a person acts.
+func needsOperator(err error) bool {
 	var r *refusal
 	var other *generationError
 	return isIdentity(err) || errors.As(err, &other) ||
 		errors.As(err, &r) && (r.status == http.StatusConflict || r.status == http.StatusPreconditionFailed || r.status == http.StatusGone)
 }
 
-// hasLine reports whether an error about another member has a line in the log that
-// says more.
-func hasLine(err error) bool {
+// loggedElsewhere reports whether an error about another member is logged with more
+// detail than a failed dial.
+func loggedElsewhere(err error) bool {
 	var r *refusal
 	var other *generationError
 	return isIdentity(err) || errors.As(err, &other) ||
 		errors.As(err, &r) && (r.status == http.StatusConflict || r.text == generationText)
 }
 
-// checkAnswer checks the member that has answered a request. With proof a member of an
-// earlier version does not pass either.
+// checkAnswer checks the identity in a response. With proof, one without an identity
+// does not pass, so members of earlier versions do not either.
 func (t *Transport) checkAnswer(to membership.ID, answer *http.Response, proof bool) error {
 	who, err := identity.Decode(answer.Header.Get(headerIdentity))
 	if err == nil {
@@ -283,19 +280,20 @@ func (t *Transport) checkAnswer(to membership.ID, answer *http.Response, proof b
 	return err
 }
 
-// errNoProof is the fate of an answer that might be anybody's.
+// errNoProof refuses a response that any process may have sent.
 var errNoProof = errors.New("peer: the answer does not show that it is from the member")
 
-// logParted says once that a member of the same cluster ID is another cluster by now.
-func (t *Transport) logParted(id membership.ID, url, theirs string) {
+// logOtherGeneration logs once that a member with the same cluster ID belongs to another
+// cluster since --force-new-cluster.
+func (t *Transport) logOtherGeneration(id membership.ID, url, theirs string) {
 	t.mu.Lock()
-	was, told := t.parted[id]
-	told = told && was == theirs
-	if len(t.parted) < seldomKeys {
-		t.parted[id] = theirs
+	was, logged := t.otherGenerations[id]
+	logged = logged && was == theirs
+	if len(t.otherGenerations) < seldomKeys {
+		t.otherGenerations[id] = theirs
 	}
 	t.mu.Unlock()
-	if told {
+	if logged {
 		return
 	}
 	if t.member.Identity().Generation == "" {
@@ -307,9 +305,9 @@ func (t *Transport) logParted(id membership.ID, url, theirs string) {
 		"it is not reached any more: stop it, or give it an empty data directory and add it to this cluster", id, url))
 }
 
-// refuseTwice answers a request that another process sends under this member's own
-// ID, and reports whether it is one.
-func (t *Transport) refuseTwice(w http.ResponseWriter, r *http.Request) bool {
+// refuseOwnID reports whether another process has sent a request under this member's own
+// ID, and then answers it.
+func (t *Transport) refuseOwnID(w http.ResponseWriter, r *http.Request) bool {
 	from, err := membership.ParseID(r.Header.Get(headerFrom))
 	if err != nil || from != t.member.ID() {
 		return false
@@ -320,8 +318,8 @@ func (t *Transport) refuseTwice(w http.ResponseWriter, r *http.Request) bool {
 	}
 	if t.seldom.ok("twice") {
 		t.log.Error(fmt.Sprintf("another process runs as this member, %s, at %s: %v",
-			t.named(from), cmp.Or(r.Header.Get(headerURLs), r.RemoteAddr), identity.ErrTwice))
+			t.named(from), cmp.Or(r.Header.Get(headerURLs), r.RemoteAddr), identity.ErrTwoProcesses))
 	}
-	http.Error(w, identity.ErrTwice.Error(), http.StatusConflict)
+	http.Error(w, identity.ErrTwoProcesses.Error(), http.StatusConflict)
 	return true
 }

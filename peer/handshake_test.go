@@ -101,7 +101,7 @@ func TestRefused(t *testing.T) {
 		"next start":      {identified(2, 2), nil},
 		"lost data":       {change(func(i *identity.Identity) { i.Incarnation = strings.Repeat("f", 32) }), identity.ErrLostData},
 		"older start":     {change(func(i *identity.Identity) { i.Start = 0 }), identity.ErrOlderStart}, // as 1 below
-		"same start":      {change(func(i *identity.Identity) { i.Start = 1 }), identity.ErrTwice},
+		"same start":      {change(func(i *identity.Identity) { i.Start = 1 }), identity.ErrTwoProcesses},
 		"older term":      {change(func(i *identity.Identity) { i.Term = 2 }), identity.ErrShorter},
 		"shorter log":     {change(func(i *identity.Identity) { i.Last, i.Committed = 39, 39 }), identity.ErrShorter},
 		"earlier version": {identity.Identity{}, nil},

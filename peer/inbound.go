@@ -21,8 +21,7 @@ import (
 	"etcd2/version"
 )
 
-// unlistedMax bounds the unlisted peers that are reached because they said who they
-// are.
+// unlistedMax bounds the unlisted peers that are reached at URLs they told themselves.
 const unlistedMax = 16
 
 // inbound is the receiving end of a stream.
@@ -35,9 +34,9 @@ type inbound struct {
 	said time.Time // when something was written back
 	stop context.CancelFunc
 
-	told  identity.Identity // by the sender
-	who   identity.Identity // the same, once it was met; else zero
-	noted time.Time         // when this member last told how far it has come
+	told  identity.Identity // as the sender tells it
+	who   identity.Identity // the same once it passed the check; else zero
+	noted time.Time         // when this member last sent its identity back
 	heard atomic.Int64      // when bytes arrived last, ns since 1970
 }
 
@@ -83,8 +82,8 @@ func (t *Transport) serveStream(w http.ResponseWriter, r *http.Request) {
 	}
 	in := &inbound{t: t, from: from, link: l, told: c.who}
 	defer t.leave(in)
-	if l.trusted() != c.met {
-		http.Error(w, notReady, http.StatusServiceUnavailable) // it was listed in between, or dropped
+	if l.trusted() != c.met { // it was listed in between, or dropped
+		http.Error(w, notReady, http.StatusServiceUnavailable)
 		return
 	}
 	introduced := w.Header().Get(headerIdentity)
@@ -94,21 +93,28 @@ func (t *Transport) serveStream(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "no streams here", http.StatusInternalServerError)
 		return
 	}
+	in.serve(ctx, behind(conn, buffered.Reader), introduced)
+}
+
+// serve reads an opened stream until it ends or ctx does. introduced is what this member
+// tells the sender of itself.
+func (in *inbound) serve(ctx context.Context, conn net.Conn, introduced string) {
+	t := in.t
 	ctx, in.stop = context.WithCancel(ctx)
 	defer in.stop()
-	in.conn = newPatient(behind(conn, buffered.Reader), t.cfg.Silence)
+	in.conn = newPatient(conn, t.cfg.Silence)
 	defer in.conn.abort()
 	defer context.AfterFunc(ctx, in.conn.abort)()
 	if !t.join(in) {
 		return
 	}
 	var asking sync.WaitGroup
-	if !l.trusted() {
+	if !in.link.trusted() {
 		asking.Go(func() { in.seekVoucher(ctx) })
 	}
-	err = in.run(ctx, introduced)
-	if ctx.Err() == nil && !errors.Is(err, io.EOF) && t.seldom.ok("stream "+from.String()) {
-		t.log.Warn("lost the stream from a member", "from", from, "error", err)
+	err := in.run(ctx, introduced)
+	if ctx.Err() == nil && !errors.Is(err, io.EOF) && t.seldom.ok("stream "+in.from.String()) {
+		t.log.Warn("lost the stream from a member", "from", in.from, "error", err)
 	}
 	in.stop()
 	asking.Wait()
@@ -124,9 +130,8 @@ func behind(conn net.Conn, read *bufio.Reader) net.Conn {
 }
 
 // linkBack returns the link to a member that opens a stream. One that Set has not
-// named is an unlisted peer: it knows itself to be a member, this one does not yet,
-// and it is reached at the URLs it says. Without such URLs there is no way to answer
-// it, and linkBack returns nil.
+// named is an unlisted peer and is reached at the URLs it tells. Without such URLs, or
+// beyond unlistedMax, linkBack returns nil.
 func (t *Transport) linkBack(from membership.ID, urls string) *link {
 	checked, err := membership.CheckURLs(strings.Split(urls, ","))
 	t.mu.Lock()
@@ -181,11 +186,13 @@ func (t *Transport) leave(in *inbound) {
 	}
 }
 
-// run reads the stream until it ends, and returns why. introduced is what this
-// member tells the sender of itself.
+// run answers the request that opened the stream, reads the stream until it ends, and
+// returns why.
 func (in *inbound) run(ctx context.Context, introduced string) error {
 	answer := "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: " + protocol + "\r\n" +
-		headerCluster + ": " + in.t.member.ClusterID().String() + "\r\n" + headerVersion + ": " + version.Server + "\r\n" + headerIdentity + ": " + introduced + "\r\n\r\n"
+		headerCluster + ": " + in.t.member.ClusterID().String() + "\r\n" +
+		headerVersion + ": " + version.Server + "\r\n" +
+		headerIdentity + ": " + introduced + "\r\n\r\n"
 	if _, err := in.conn.Write([]byte(answer)); err != nil {
 		return err
 	}
@@ -278,10 +285,10 @@ func (in *inbound) pong(f frame) error {
 	return in.writeBack()
 }
 
-// notePeriod is how often a member tells the others how far it has come.
+// notePeriod is how often a member sends its identity back on a stream.
 const notePeriod = time.Second
 
-// errUnlisted refuses writes of a peer that is no member as far as is known here.
+// errUnlisted refuses writes of an unlisted peer that no listed member vouches for.
 var errUnlisted = errors.New("peer: the sender is not a member")
 
 // Read reads what the sender sends. On a slow link the next ping is behind

@@ -30,21 +30,21 @@ type link struct {
 	name     atomic.Pointer[string] // as Set has it; nil for an unlisted peer
 	unlisted bool                   // not named by Set: it told its URLs itself
 	vouched  atomic.Bool            // unlisted, but a listed member knows it as a member
-	dropped  atomic.Bool            // Set does not name it any more: there is no further stream
+	dropped  atomic.Bool            // Set does not name it any more: no further stream is opened
 	rival    rival                  // guarded by Transport.mu
 
-	mu     sync.Mutex // guards the fields below
-	urls   []string
-	pick   int                     // the URL to dial next
-	active string                  // the URL of the stream, "" without one
-	cut    context.CancelCauseFunc // ends the stream
-	since  time.Time               // of the stream, or of its end
-	noted  time.Time               // when a change of state was logged
-	quiet  bool                    // the end of this stream is not worth a line
-	trip   roundTrips
-	who    identity.Identity // of the other end of the stream
-	heard  time.Time         // when the other end last answered
-	barred error             // why nothing may be sent to the member; nil mostly
+	mu      sync.Mutex // guards the fields below
+	urls    []string
+	pick    int                     // the URL to dial next
+	active  string                  // the URL of the stream, "" without one
+	cut     context.CancelCauseFunc // ends the stream
+	since   time.Time               // of the stream, or of its end
+	noted   time.Time               // when a change of state was logged
+	quiet   bool                    // the end of this stream is not worth a line
+	trip    roundTrips
+	who     identity.Identity // of the other end of the stream
+	heard   time.Time         // when the other end last answered
+	blocked error             // why nothing may be sent to the member; nil when it may
 
 	sent, received counter
 	fail           atomic.Uint64
@@ -131,14 +131,14 @@ func (l *link) run(ctx context.Context) {
 			continue
 		}
 		longest := l.t.cfg.RetryMax
-		if slow(err) {
+		if needsOperator(err) {
 			longest = max(longest, l.t.cfg.RefusedMax)
 		}
 		select {
 		case <-ctx.Done():
 			return
 		case <-l.again:
-			if !slow(err) {
+			if !needsOperator(err) {
 				pause = l.t.cfg.RetryMin
 			}
 		case <-time.After(pause):
@@ -156,7 +156,7 @@ func (l *link) dial(ctx context.Context) (conn net.Conn, url string, who identit
 	}
 	for _, url := range urls {
 		conn, who, err = l.t.openStream(ctx, l.id, url)
-		l.bar(err)
+		l.block(err)
 		if err == nil {
 			return conn, url, who, nil
 		}
@@ -173,7 +173,7 @@ var errNoURLs = errors.New("peer: the member has no peer URLs")
 
 // noteDial logs that the member does not answer: at once, and then rarely.
 func (l *link) noteDial(err error) {
-	if hasLine(err) {
+	if loggedElsewhere(err) {
 		return
 	}
 	if l.t.seldom.ok("dial " + l.id.String()) {
@@ -265,7 +265,7 @@ func (l *link) readBack(c *patient, began time.Time) error {
 		if err != nil {
 			return fmt.Errorf("read: %w", err)
 		}
-		l.hear()
+		l.noteAlive()
 		switch f.kind {
 		case kindPong:
 			err = l.pong(f.payload, began)
@@ -285,8 +285,8 @@ func (l *link) readBack(c *patient, began time.Time) error {
 	}
 }
 
-// hear records that the other end of the stream lives.
-func (l *link) hear() {
+// noteAlive records that the other end of the stream has sent something.
+func (l *link) noteAlive() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.heard = time.Now()
@@ -300,15 +300,14 @@ func (l *link) session() (session string, heard time.Time) {
 	return l.who.Session, l.heard
 }
 
-// anonymous reports whether there is a stream, and its other end told no identity.
+// anonymous reports whether there is a stream whose other end told no identity.
 func (l *link) anonymous() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.active != "" && !l.who.Known()
 }
 
-// note passes on what the other end of the stream tells of itself now and then. A sign
-// of life need not carry anything.
+// note passes on the identity in an alive frame, which may be empty.
 func (l *link) note(payload []byte) {
 	who, err := identity.Decode(string(payload))
 	if err != nil || !who.Known() {
@@ -319,20 +318,21 @@ func (l *link) note(payload []byte) {
 	}
 }
 
-// bar keeps the reason why nothing may be sent to the member, after an attempt to open
-// a stream. An attempt that fails for another reason changes nothing.
-func (l *link) bar(err error) {
+// block keeps the reason why nothing may be sent to the member, as an attempt to open a
+// stream has shown; nil ends the block. Errors that say nothing about the member's
+// identity or cluster change nothing.
+func (l *link) block(err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var other *generationError
 	if err == nil || isIdentity(err) || errors.As(err, &other) {
-		l.barred = err
+		l.blocked = err
 	}
 }
 
-// open returns nil when requests may be sent to the member.
-func (l *link) open() error {
+// blockedBy returns why nothing may be sent to the member, nil when it may.
+func (l *link) blockedBy() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.barred
+	return l.blocked
 }

@@ -48,14 +48,14 @@ type Receiver interface {
 	Answer(ctx context.Context, from membership.ID, question string, body []byte) ([]byte, error)
 	// Identity returns what this member tells the others of itself at this moment.
 	Identity() identity.Identity
-	// Seen returns what was seen of another member, the zero Seen when it was never
-	// met.
+	// Seen returns what was seen of another member, the zero Seen before the first
+	// handshake.
 	Seen(id membership.ID) identity.Seen
-	// Meet decides whether a member that presents itself is the one that was met
-	// before, and records it: durably, when Meet returns nil. The errors of package
-	// identity say that it is not; after another one it has to come again.
+	// Meet checks the identity of a member against what was seen of it, and records it
+	// durably before it returns nil. Errors of package identity refuse the member; after
+	// another error it has to try again.
 	Meet(id membership.ID, who identity.Identity) error
-	// Note is told now and then how far a member that was met has come.
+	// Note is told about once a second the newest identity of a connected member.
 	Note(id membership.ID, who identity.Identity)
 	// RefusedBy is told that another member refuses this one and why, and with an
 	// empty reason that it does not any more.

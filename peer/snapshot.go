@@ -75,7 +75,7 @@ func (l *link) rest(ctx context.Context) {
 
 // carry opens the checkpoint and sends it behind the message.
 func (l *link) carry(ctx context.Context, m *raftpb.Message) error {
-	if err := l.open(); err != nil {
+	if err := l.blockedBy(); err != nil {
 		return err
 	}
 	snap, err := l.t.member.OpenSnapshot(ctx, m.GetSnapshot().GetMetadata().GetIndex())
@@ -319,7 +319,7 @@ func (t *Transport) Fetch(ctx context.Context, from membership.ID, atLeast uint6
 	if l == nil {
 		return fmt.Errorf("%w %s", ErrUnknown, from)
 	}
-	if err := l.open(); err != nil {
+	if err := l.blockedBy(); err != nil {
 		return err
 	}
 	c := call{method: http.MethodGet, path: "/raft/snapshot?index=" + strconv.FormatUint(atLeast, 10), header: t.header(from), to: from}

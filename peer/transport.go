@@ -8,9 +8,9 @@
 // raft sends again what matters. Checkpoints and rare questions travel as HTTP
 // requests of their own. docs/format-peer.md tells what the bytes are.
 //
-// Before a stream is used both ends tell who they are. A member that is not the one
-// that was met before under its ID is refused, and an unlisted peer waits until a
-// listed member vouches for it.
+// Both ends of a stream exchange their identities before they use it. A member that
+// fails the check of package identity is refused, and messages of an unlisted peer are
+// dropped until a listed member vouches for it.
 //
 // Send, Forward and Set never block and never call the member back. Run owns every
 // goroutine. What arrives is not trusted: it is checked before it is kept, and
@@ -54,8 +54,10 @@ type Transport struct {
 	ended     bool
 	links     map[membership.ID]*link
 	inbound   map[membership.ID]*inbound
-	parted    map[membership.ID]string // members of another generation that the log has named
-	nextVouch time.Time                // when the next round of questions about unlisted peers may begin
+	nextVouch time.Time // when the next round of questions about unlisted peers may begin
+
+	// otherGenerations are the members of another generation that were logged, with theirs.
+	otherGenerations map[membership.ID]string
 }
 
 // New makes the transport of a member. Nothing is dialled before Run, and what is
@@ -63,15 +65,15 @@ type Transport struct {
 func New(cfg Config, member Receiver) *Transport {
 	cfg = cfg.withDefaults()
 	t := &Transport{
-		cfg:     cfg,
-		log:     cfg.Logger,
-		member:  member,
-		told:    newNotices(),
-		seldom:  newSeldom(),
-		pace:    &pacer{rate: cfg.SnapshotBytesPerSecond},
-		links:   map[membership.ID]*link{},
-		inbound: map[membership.ID]*inbound{},
-		parted:  map[membership.ID]string{},
+		cfg:              cfg,
+		log:              cfg.Logger,
+		member:           member,
+		told:             newNotices(),
+		seldom:           newSeldom(),
+		pace:             &pacer{rate: cfg.SnapshotBytesPerSecond},
+		links:            map[membership.ID]*link{},
+		inbound:          map[membership.ID]*inbound{},
+		otherGenerations: map[membership.ID]string{},
 	}
 	t.publish()
 	return t
@@ -206,8 +208,8 @@ func (t *Transport) removedUnlisted() map[membership.ID]bool {
 	return removed
 }
 
-// drop ends the streams from and to a member. What was sent to it before gets a
-// little time to leave. The caller holds mu and publishes.
+// drop ends the streams from and to a member. The stream to a listed one lives on for
+// removedLinger. The caller holds mu and publishes.
 func (t *Transport) drop(l *link) {
 	delete(t.links, l.id)
 	l.dropped.Store(true)
@@ -240,8 +242,8 @@ func (t *Transport) Send(ms []*raftpb.Message) {
 		case m.GetType() == raftpb.MsgSnap:
 			l.sendSnapshot(m)
 		case m.GetType() == raftpb.MsgTransferLeader:
-			// Raft passes this one on for the member it names. Leadership is
-			// handed over by the leader alone, so nobody misses it.
+			// A follower's raft passes this on to the leader in the name of another
+			// member. Here the leader alone transfers leadership, so it is not needed.
 		case !l.queue.push(item{message: m, bytes: messageBytes(m)}):
 			l.lost(m)
 		}

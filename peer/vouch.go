@@ -10,11 +10,11 @@ import (
 	"etcd2/membership"
 )
 
-// questionMember is what a transport asks listed members about an unlisted one: its
-// body is an ID, the answer is vouchYes when that is a member.
+// questionMember asks a listed member about an unlisted peer: the body is an ID, the
+// response is vouchYes if that is a member.
 const questionMember = "member"
 
-// vouchYes is the positive answer.
+// vouchYes is the positive response.
 const vouchYes = "yes"
 
 const (

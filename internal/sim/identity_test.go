@@ -72,7 +72,7 @@ func (c *cluster) meet(p parcel, from, to *machine) bool {
 // remembers it durably.
 func (m *machine) accepts(other *machine) bool {
 	told := other.identity()
-	if told.Generation != m.local.State().Generation || m.local.Seen(other.id).Check(told) != nil {
+	if !identity.SameGeneration(told.Generation, m.local.State().Generation) || m.local.Seen(other.id).Check(told) != nil {
 		m.cluster.refused++
 		return false
 	}
