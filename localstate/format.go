@@ -19,7 +19,7 @@ const (
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// fields is a JSON object whose values are not looked into.
+// fields is a JSON object with values that are not decoded yet.
 type fields map[string]json.RawMessage
 
 // The names of the fields are part of the format.
@@ -33,12 +33,6 @@ const (
 	fieldSum         = "sum"
 )
 
-// timeForm is Time in the file.
-type timeForm struct {
-	Term uint64 `json:"term"`
-	Time int64  `json:"unixNano"`
-}
-
 // encode writes the state, with the extra fields that were read.
 func encode(s State, extra fields) ([]byte, error) {
 	all := fields{}
@@ -49,7 +43,7 @@ func encode(s State, extra fields) ([]byte, error) {
 	}
 	for name, value := range map[string]any{
 		fieldVersion: version, fieldIncarnation: s.Incarnation, fieldStarts: s.Starts, fieldGeneration: s.Generation,
-		fieldSeen: seen, fieldTime: timeForm(s.Time),
+		fieldSeen: seen, fieldTime: s.Time,
 	} {
 		text, err := json.Marshal(value)
 		if err != nil {
@@ -74,7 +68,7 @@ func (f fields) sum() (string, error) {
 	return fmt.Sprintf("%08x", crc32.Checksum(text, castagnoli)), err
 }
 
-// decode reads what encode wrote. Fields it does not know are returned, so that
+// decode reads what encode wrote. It returns the fields that it does not know, so that
 // the next write keeps them.
 func decode(content []byte) (State, fields, error) {
 	damaged := func(format string, args ...any) (State, fields, error) {
@@ -89,9 +83,12 @@ func decode(content []byte) (State, fields, error) {
 	var s State
 	var found int
 	var seen map[string]identity.Seen
-	var noted timeForm
 	var sum string
-	if err := all.take(fieldVersion, &found); err != nil {
+	want, err := all.sum()
+	if err == nil {
+		err = all.take(fieldVersion, &found)
+	}
+	if err != nil {
 		return damaged("%v", err)
 	}
 	if found > version {
@@ -99,13 +96,13 @@ func decode(content []byte) (State, fields, error) {
 	}
 	for name, to := range map[string]any{
 		fieldIncarnation: &s.Incarnation, fieldStarts: &s.Starts, fieldGeneration: &s.Generation,
-		fieldSeen: &seen, fieldTime: &noted, fieldSum: &sum,
+		fieldSeen: &seen, fieldTime: &s.Time, fieldSum: &sum,
 	} {
 		if err := all.take(name, to); err != nil {
 			return damaged("%v", err)
 		}
 	}
-	s.Time, s.Seen = Time(noted), make(map[uint64]identity.Seen, len(seen))
+	s.Seen = make(map[uint64]identity.Seen, len(seen))
 	for text, of := range seen {
 		id, err := strconv.ParseUint(text, 16, 64)
 		if _, twice := s.Seen[id]; err != nil || twice || !of.Valid() {
@@ -113,9 +110,7 @@ func decode(content []byte) (State, fields, error) {
 		}
 		s.Seen[id] = of
 	}
-	switch want, err := all.sum(); {
-	case err != nil:
-		return damaged("%v", err)
+	switch {
 	case found != version:
 		return damaged("format %d", found)
 	case sum != want:
@@ -125,18 +120,16 @@ func decode(content []byte) (State, fields, error) {
 	case !identity.ValidGeneration(s.Generation) && s.Generation != identity.Joining:
 		return damaged("the generation is %q", s.Generation)
 	}
-	for _, name := range []string{fieldVersion, fieldIncarnation, fieldStarts, fieldGeneration, fieldSeen, fieldTime, fieldSum} {
-		delete(all, name)
-	}
 	return s, all, nil
 }
 
-// take reads a field, which has to be there.
+// take removes a field, which has to be there, and reads it.
 func (f fields) take(name string, to any) error {
 	text, ok := f[name]
 	if !ok {
 		return fmt.Errorf("the field %q is missing", name)
 	}
+	delete(f, name)
 	if err := json.Unmarshal(text, to); err != nil {
 		return fmt.Errorf("the field %q: %w", name, err)
 	}

@@ -20,6 +20,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"reflect"
 	"sync"
 
 	"etcd2/identity"
@@ -59,10 +60,11 @@ type State struct {
 	Time        Time
 }
 
-// Time is a note of the cluster time. The zero Time is none.
+// Time is a note of the cluster time. The zero Time is none. The names of the fields in
+// JSON are part of the format.
 type Time struct {
-	Term uint64 // raft term
-	Time int64  // ns since 1970
+	Term uint64 `json:"term"`     // raft term
+	Time int64  `json:"unixNano"` // ns since 1970
 }
 
 // clone returns a copy that shares nothing.
@@ -84,7 +86,7 @@ type File struct {
 }
 
 // Open reads the state, or makes one with a new incarnation where there is none.
-// The result needs no closing.
+// The File needs no closing.
 func Open(cfg Config) (*File, error) {
 	cfg = cfg.withDefaults()
 	f := &File{cfg: cfg, name: filepath.Join(cfg.Dir, FileName)}
@@ -133,16 +135,16 @@ func (f *File) Seen(id uint64) identity.Seen {
 	return f.state.Seen[id]
 }
 
-// Update has change make the next state out of a copy of the present one. The next
-// state is durable when Update returns nil; after an error the state is as before.
-// When change leaves it equal, nothing is written. change must not call f.
+// Update replaces the state by a copy that change has altered. It is durable when Update
+// returns nil; after an error the state is as before. When change alters nothing,
+// nothing is written. change must not call f.
 func (f *File) Update(change func(*State)) error {
 	f.writing.Lock()
 	defer f.writing.Unlock()
 	was := f.State()
 	next := was.clone()
 	change(&next)
-	if equal(was, next) {
+	if reflect.DeepEqual(was, next) {
 		return nil
 	}
 	if err := f.write(next); err != nil {
@@ -160,7 +162,12 @@ func (f *File) Begin() (session string, err error) {
 	return random(8), f.Update(func(s *State) { s.Starts++ })
 }
 
-// SetTime keeps a note of the cluster time.
+// SetGeneration records the generation of the cluster.
+func (f *File) SetGeneration(generation string) error {
+	return f.Update(func(s *State) { s.Generation = generation })
+}
+
+// SetTime records a note of the cluster time.
 func (f *File) SetTime(term uint64, time int64) error {
 	return f.Update(func(s *State) { s.Time = Time{Term: term, Time: time} })
 }
@@ -173,11 +180,6 @@ func random(n int) string {
 	b := make([]byte, n)
 	rand.Read(b) // never fails: crypto/rand crashes the process instead
 	return hex.EncodeToString(b)
-}
-
-func equal(a, b State) bool {
-	return a.Incarnation == b.Incarnation && a.Starts == b.Starts && a.Generation == b.Generation &&
-		a.Time == b.Time && maps.Equal(a.Seen, b.Seen)
 }
 
 // read returns the content of a file.
@@ -201,7 +203,7 @@ func read(fs disk.FS, name string) ([]byte, error) {
 	return content, nil
 }
 
-// write replaces the file.
+// write replaces the file: readers, and a start after a crash, see the old or the new one.
 func (f *File) write(s State) error {
 	content, err := encode(s, f.extra)
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"sync"
 	"testing"
@@ -52,7 +53,7 @@ func TestStory(t *testing.T) {
 		t.Errorf("Exists = %v, %v", there, err)
 	}
 	g := open(t, cfg)
-	if got, want := g.State(), f.State(); !equal(got, want) || got.Time != (Time{4, -5}) || got.Seen[9] != seenOnce || g.Seen(9) != seenOnce || g.Seen(8).Known() {
+	if got, want := g.State(), f.State(); !reflect.DeepEqual(got, want) || got.Time != (Time{4, -5}) || got.Seen[9] != seenOnce || g.Seen(9) != seenOnce || g.Seen(8).Known() {
 		t.Errorf("read back %+v, want %+v", got, want)
 	}
 	two, err := g.Begin()
@@ -229,7 +230,7 @@ func FuzzDecode(f *testing.F) {
 		if err != nil {
 			t.Fatalf("encode of what decode(%q) gave: %v", content, err)
 		}
-		if got, _, err := decode(again); err != nil || !equal(got, s) {
+		if got, _, err := decode(again); err != nil || !reflect.DeepEqual(got, s) {
 			t.Errorf("decode(%q) = %+v, which is read back as %+v, %v", content, s, got, err)
 		}
 	})
