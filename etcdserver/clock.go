@@ -1,6 +1,7 @@
 package etcdserver
 
 import (
+	"context"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -53,4 +54,39 @@ func (c *clock) payload() (payload []byte) {
 // heartbeat takes the payload of a heartbeat of the leader of a term.
 func (c *clock) heartbeat(term uint64, payload []byte, lastTerm uint64) {
 	c.change(func(t *replica.Clock, mono int64) { t.Heartbeat(term, payload, lastTerm, mono) })
+}
+
+// timeNotePeriod is how often cluster time is noted while any key has a TTL, and so
+// the most that a kill of an idle cluster adds to a TTL.
+const timeNotePeriod = 10 * time.Second
+
+// noteTimes notes cluster time beside the log until ctx ends, and then once more.
+// Entries carry the time too, so the notes matter in a cluster that writes little.
+func (s *Server) noteTimes(ctx context.Context) error {
+	periodically(ctx, timeNotePeriod, s.noteTime)
+	return nil
+}
+
+// noteTime notes cluster time, unless no key has a TTL. When it fails, the next start
+// extends TTLs by more.
+func (s *Server) noteTime() {
+	if _, ok := s.store.NextExpiry(); !ok {
+		return
+	}
+	r, ok := s.clock.shown.Load().Note(s.node.LastTerm(), s.clock.mono())
+	if !ok {
+		return
+	}
+	if err := s.local.SetTime(r.Term, r.Time); err != nil {
+		s.log.Warn("cluster time not noted, a restart would extend TTLs by more", "error", err)
+	}
+}
+
+// restoreTime gives the clock the note of the last run.
+func (s *Server) restoreTime() {
+	note := s.local.State().Time
+	s.clock.change(func(t *replica.Clock, mono int64) {
+		t.Restore(replica.Reading{Term: note.Term, Time: note.Time})
+		t.Applied(s.store.Clock(), mono)
+	})
 }

@@ -64,14 +64,18 @@ func (s *Server) ClusterVersion() string { return s.cluster.Load().Version() }
 // Health is nil when a quorum confirms its leader to this member and the member
 // keeps up with it. It waits no longer than a request may.
 func (s *Server) Health(ctx context.Context) error {
-	if err := cmp.Or(s.agreement.refusal(), s.outcast(), s.doubt()); err != nil {
+	if err := s.unfit(); err != nil {
 		return err
 	}
 	return s.confirm(ctx)
 }
 
-// doubt is not nil while the leader's log contradicts this member's log.
-func (s *Server) doubt() error {
+// unfit returns why this member is not to be used, whatever the state of the cluster:
+// its tree differs, other members refuse it, or it doubts its own log.
+func (s *Server) unfit() error {
+	if err := cmp.Or(s.agreement.refusal(), s.refusedByPeers()); err != nil {
+		return err
+	}
 	if s.node.Suspicious() {
 		return errors.New("the leader's log contradicts this member's log")
 	}
@@ -81,10 +85,10 @@ func (s *Server) doubt() error {
 // Ready is nil when the member can serve reads and writes; else the error says
 // what it waits for.
 func (s *Server) Ready() error {
-	refused := cmp.Or(s.agreement.refusal(), s.outcast(), s.doubt())
+	if err := s.unfit(); err != nil {
+		return err
+	}
 	switch {
-	case refused != nil:
-		return refused
 	case s.node.Status().Leader == 0:
 		return errors.New("no leader is known")
 	case s.ClusterVersion() == "":

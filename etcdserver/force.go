@@ -20,7 +20,7 @@ func (s *Server) forceNewCluster(found *wal.State, meta snap.Meta) error {
 	}
 	// Before the log: a log that is forced must never meet the others as the old cluster.
 	generation := localstate.NewGeneration()
-	if err := s.standing.local.Update(func(state *localstate.State) { state.Generation = generation }); err != nil {
+	if err := s.local.SetGeneration(generation); err != nil {
 		return err
 	}
 	at := s.replica.Position()

@@ -24,36 +24,34 @@ import (
 // flushPeriod is how often newer knowledge of the members in contact is made durable.
 const flushPeriod = 10 * time.Second
 
-// standing is what this member and the others know of each other.
-type standing struct {
-	local   *localstate.File
-	who     identity.Identity // what does not change during this run
+// identities is what this member and the others know about each other.
+type identities struct {
+	who     identity.Identity // the parts that do not change during this run
 	durable durable
-	meeting sync.Mutex // held while it is decided about a member that presents itself
+	meeting sync.Mutex // held while the identity of another member is checked and recorded
 
 	mu         sync.Mutex // guards the fields below
 	generation string
-	fresh      map[membership.ID]identity.Seen // newer than local, of the session that local has
-	refuses    map[membership.ID]string      // members that this one refuses, and why
-	refusedBy  map[membership.ID]string      // members that refuse this one, and why
+	fresh      map[membership.ID]identity.Seen // newer than in Server.local, of the same session
+	refuses    map[membership.ID]string        // members that this one refuses, and why
+	refusedBy  map[membership.ID]string        // members that refuse this one, and why
 }
 
-// durable is what the log holds for certain. commit is that of the hard states that were
-// saved, not the one raft has in mind: raft may know entries to be committed that are to
-// replace a tail of the log and are not written yet, and a crash in the midst of that
-// leaves a shorter log.
+// durable is what the log holds for certain. commit is that of the saved hard states and
+// not raft's: raft may know that entries are committed which replace a tail of the log
+// and are not written yet, and a crash amid that leaves a shorter log.
 type durable struct{ term, last, commit atomic.Uint64 }
 
-// committed is the last entry that is committed and that the log holds, whatever happens.
+// committed is the last committed entry that the log holds durably.
 func (d *durable) committed() uint64 { return min(d.commit.Load(), d.last.Load()) }
 
-// notedLog is a log that notes what of it is durable.
+// notedLog is a log that records in durable what it holds.
 type notedLog struct {
 	patientLog
 	durable *durable
 }
 
-// Save saves and takes note.
+// Save saves, and records what is durable then.
 func (l notedLog) Save(hard *raftpb.HardState, entries []*raftpb.Entry) error {
 	err := l.patientLog.Save(hard, entries)
 	if err != nil {
@@ -69,7 +67,7 @@ func (l notedLog) Save(hard *raftpb.HardState, entries []*raftpb.Entry) error {
 	return nil
 }
 
-// Restart restarts and takes note. The checkpoint holds everything up to index.
+// Restart begins the log anew behind a checkpoint, which holds everything up to index.
 func (l notedLog) Restart(index, term uint64) error {
 	err := l.patientLog.Restart(index, term)
 	if err == nil {
@@ -83,76 +81,76 @@ func (c Config) localConfig() localstate.Config {
 	return localstate.Config{Dir: filepath.Join(c.Dir, "member"), FS: c.FS}
 }
 
-// openLocal opens what this member keeps for itself. A directory of an earlier version
-// gets it here.
+// openLocal opens the local state. A data directory of an earlier version gets one.
 func (s *Server) openLocal() error {
 	local, err := localstate.Open(s.cfg.localConfig())
 	if errors.Is(err, localstate.ErrDamaged) || errors.Is(err, localstate.ErrLaterVersion) {
 		return fmt.Errorf("%w: %w", ErrDataDir, err)
 	}
-	s.standing.local = local
+	s.local = local
 	return err
 }
 
-// beginSession counts this start and makes the member's identity, durably, before any
-// other member hears of it. joins says that the member learns its log from a cluster.
+// beginSession counts this start and makes the identity of this run. Both are durable
+// before another member hears of them. joins is true if the member learns its log from a
+// running cluster.
 func (s *Server) beginSession(found wal.State, meta snap.Meta, joins bool) error {
-	st := &s.standing
-	if joins && st.local.State().Starts == 0 {
+	ids := &s.identities
+	if joins && s.local.State().Starts == 0 {
 		generation := cmp.Or(s.cfg.Generation, identity.Joining)
-		if err := st.local.Update(func(state *localstate.State) { state.Generation = generation }); err != nil {
+		if err := s.local.SetGeneration(generation); err != nil {
 			return err
 		}
 	}
-	session, err := st.local.Begin()
+	session, err := s.local.Begin()
 	if err != nil {
 		return err
 	}
-	state := st.local.State()
-	st.who = identity.Identity{Incarnation: state.Incarnation, Start: state.Starts, Session: session}
-	st.generation = state.Generation
-	st.fresh, st.refuses, st.refusedBy = map[membership.ID]identity.Seen{}, map[membership.ID]string{}, map[membership.ID]string{}
-	st.durable.term.Store(found.Hard.GetTerm())
-	st.durable.commit.Store(max(meta.Index, found.Hard.GetCommit()))
-	st.durable.last.Store(max(meta.Index, found.PrevIndex+uint64(len(found.Entries))))
+	state := s.local.State()
+	ids.who = identity.Identity{Incarnation: state.Incarnation, Start: state.Starts, Session: session}
+	ids.generation = state.Generation
+	ids.fresh, ids.refuses, ids.refusedBy = map[membership.ID]identity.Seen{}, map[membership.ID]string{}, map[membership.ID]string{}
+	ids.durable.term.Store(found.Hard.GetTerm())
+	ids.durable.commit.Store(max(meta.Index, found.Hard.GetCommit()))
+	ids.durable.last.Store(max(meta.Index, found.PrevIndex+uint64(len(found.Entries))))
 	return nil
 }
 
-// Identity is what this member tells the others of itself.
+// Identity is what this member tells others about itself.
 func (s *Server) Identity() identity.Identity {
-	st := &s.standing
-	who := st.who
-	who.Committed = st.durable.committed()
-	who.Term, who.Last = st.durable.term.Load(), max(st.durable.last.Load(), who.Committed)
-	st.mu.Lock()
-	defer st.mu.Unlock()
-	who.Generation = st.generation
+	ids := &s.identities
+	who := ids.who
+	who.Committed = ids.durable.committed()
+	who.Term, who.Last = ids.durable.term.Load(), max(ids.durable.last.Load(), who.Committed)
+	ids.mu.Lock()
+	defer ids.mu.Unlock()
+	who.Generation = ids.generation
 	return who
 }
 
-// Seen is what was seen of another member.
+// Seen is what is known about another member.
 func (s *Server) Seen(id membership.ID) identity.Seen {
-	st := &s.standing
-	st.mu.Lock()
-	defer st.mu.Unlock()
-	if fresh, ok := st.fresh[id]; ok {
+	ids := &s.identities
+	ids.mu.Lock()
+	defer ids.mu.Unlock()
+	if fresh, ok := ids.fresh[id]; ok {
 		return fresh
 	}
-	return st.local.Seen(uint64(id))
+	return s.local.Seen(uint64(id))
 }
 
-// Meet decides whether a member that presents itself is the one that was met before.
-// A process that was not seen yet is recorded durably; of one that was, what is new is
-// made durable soon.
+// Meet checks the identity of another member. A session that was not seen yet is recorded
+// durably before Meet returns; what is new about a known one is recorded within
+// flushPeriod.
 func (s *Server) Meet(id membership.ID, who identity.Identity) error {
-	st := &s.standing
-	st.meeting.Lock() // of two processes that come at a time, one is the second
-	defer st.meeting.Unlock()
+	ids := &s.identities
+	ids.meeting.Lock() // of two processes with one ID that come at a time, the second is refused
+	defer ids.meeting.Unlock()
 	seen := s.Seen(id)
 	if err := seen.Check(who); err != nil {
-		st.mu.Lock()
-		st.refuses[id] = err.Error()
-		st.mu.Unlock()
+		ids.mu.Lock()
+		ids.refuses[id] = err.Error()
+		ids.mu.Unlock()
 		return err
 	}
 	if err := s.adopt(who.Generation); err != nil {
@@ -160,96 +158,96 @@ func (s *Server) Meet(id membership.ID, who identity.Identity) error {
 	}
 	next := seen.With(who, 0)
 	if who.Known() && next.Session != seen.Session {
-		err := st.local.Update(func(state *localstate.State) { state.Seen[uint64(id)] = next })
+		err := s.local.Update(func(state *localstate.State) { state.Seen[uint64(id)] = next })
 		if err != nil {
 			return err
 		}
 	}
-	st.mu.Lock()
-	defer st.mu.Unlock()
-	delete(st.refuses, id)
-	st.note(id, who)
+	ids.mu.Lock()
+	defer ids.mu.Unlock()
+	delete(ids.refuses, id)
+	s.note(id, who)
 	return nil
 }
 
-// adopt takes over the generation of the cluster that this member joins.
+// adopt records the generation of the cluster that this member joins.
 func (s *Server) adopt(generation string) error {
-	st := &s.standing
-	st.mu.Lock()
-	joining := st.generation == identity.Joining
-	st.mu.Unlock()
+	ids := &s.identities
+	ids.mu.Lock()
+	joining := ids.generation == identity.Joining
+	ids.mu.Unlock()
 	if !joining || generation == identity.Joining {
 		return nil
 	}
-	if err := st.local.Update(func(state *localstate.State) { state.Generation = generation }); err != nil {
+	if err := s.local.SetGeneration(generation); err != nil {
 		return err
 	}
-	st.mu.Lock()
-	defer st.mu.Unlock()
-	st.generation = generation
+	ids.mu.Lock()
+	defer ids.mu.Unlock()
+	ids.generation = generation
 	return nil
 }
 
-// Note takes in how far a member in contact has come.
+// Note records the newest identity of a connected member.
 func (s *Server) Note(id membership.ID, who identity.Identity) {
-	st := &s.standing
-	st.mu.Lock()
-	defer st.mu.Unlock()
-	st.note(id, who)
+	s.identities.mu.Lock()
+	defer s.identities.mu.Unlock()
+	s.note(id, who)
 }
 
-// note is Note. What does not belong to the session that is on the disk is left out: a
-// handshake decides about it. The caller holds mu.
-func (st *standing) note(id membership.ID, who identity.Identity) {
-	seen, ok := st.fresh[id]
-	if kept := st.local.Seen(uint64(id)); !ok || seen.Session != kept.Session {
+// note is Note. An identity of another session than the recorded one is left out: a
+// handshake decides about it. The caller holds identities.mu.
+func (s *Server) note(id membership.ID, who identity.Identity) {
+	ids := &s.identities
+	seen, ok := ids.fresh[id]
+	if kept := s.local.Seen(uint64(id)); !ok || seen.Session != kept.Session {
 		seen = kept
 	}
 	if who.Known() && seen.Session == who.Session && seen.Check(who) == nil {
-		st.fresh[id] = seen.With(who, 0)
+		ids.fresh[id] = seen.With(who, 0)
 	}
 }
 
 // RefusedBy is told that another member refuses this one, and with an empty reason
 // that it does not any more.
 func (s *Server) RefusedBy(id membership.ID, reason string) {
-	st := &s.standing
-	st.mu.Lock()
+	ids := &s.identities
+	ids.mu.Lock()
 	if reason == "" {
-		delete(st.refusedBy, id)
+		delete(ids.refusedBy, id)
 	} else {
-		st.refusedBy[id] = reason
+		ids.refusedBy[id] = reason
 	}
-	st.mu.Unlock()
+	ids.mu.Unlock()
 	if reason == "" {
 		s.notices.withdraw(id)
 	}
 }
 
-// outcast is why this member cannot take part: another member refuses it, and it has no
-// leader. nil while it has one.
-func (s *Server) outcast() error {
+// refusedByPeers returns an error while other members refuse this one and it has no
+// leader.
+func (s *Server) refusedByPeers() error {
 	if s.node.Status().Leader != 0 {
 		return nil
 	}
-	st := &s.standing
-	st.mu.Lock()
-	defer st.mu.Unlock()
-	for _, id := range slices.Sorted(maps.Keys(st.refusedBy)) {
+	ids := &s.identities
+	ids.mu.Lock()
+	defer ids.mu.Unlock()
+	for _, id := range slices.Sorted(maps.Keys(ids.refusedBy)) {
 		if _, listed := s.cluster.Load().Member(id); listed {
-			return fmt.Errorf("member %s refuses this member: %s", id, st.refusedBy[id])
+			return fmt.Errorf("member %s refuses this member: %s", id, ids.refusedBy[id])
 		}
 	}
 	return nil
 }
 
-// excluded are the members that this one refuses, and why.
+// excluded returns the members that this one refuses, and why.
 func (s *Server) excluded() map[membership.ID]string {
-	st := &s.standing
-	st.mu.Lock()
-	defer st.mu.Unlock()
+	ids := &s.identities
+	ids.mu.Lock()
+	defer ids.mu.Unlock()
 	excluded := map[membership.ID]string{}
-	for id, reason := range st.refuses {
+	for id, reason := range ids.refuses {
 		if _, listed := s.cluster.Load().Member(id); listed {
 			excluded[id] = reason
 		}
@@ -257,30 +255,36 @@ func (s *Server) excluded() map[membership.ID]string {
 	return excluded
 }
 
-// keepSeen makes what is new about the other members durable now and then, until ctx
-// ends, and then once more.
-func (s *Server) keepSeen(ctx context.Context) error {
-	tick := time.NewTicker(flushPeriod)
+// recordSeen makes what is new about the other members durable every flushPeriod until
+// ctx ends, and then once more.
+func (s *Server) recordSeen(ctx context.Context) error {
+	periodically(ctx, flushPeriod, s.flushSeen)
+	return nil
+}
+
+// periodically calls do in every period until ctx ends, and then once more.
+func periodically(ctx context.Context, period time.Duration, do func()) {
+	tick := time.NewTicker(period)
 	defer tick.Stop()
 	for {
 		select {
 		case <-ctx.Done():
-			s.flushSeen()
-			return nil
+			do()
+			return
 		case <-tick.C:
-			s.flushSeen()
+			do()
 		}
 	}
 }
 
-// flushSeen writes nothing when nothing has changed. When it fails, less is known after
-// the next start.
+// flushSeen makes what is new about the other members durable. When it fails, less is
+// known after the next start.
 func (s *Server) flushSeen() {
-	st := &s.standing
-	st.mu.Lock()
-	fresh := maps.Clone(st.fresh)
-	st.mu.Unlock()
-	err := st.local.Update(func(state *localstate.State) {
+	ids := &s.identities
+	ids.mu.Lock()
+	fresh := maps.Clone(ids.fresh)
+	ids.mu.Unlock()
+	err := s.local.Update(func(state *localstate.State) {
 		for id, seen := range fresh {
 			if state.Seen[uint64(id)].Session == seen.Session {
 				state.Seen[uint64(id)] = seen

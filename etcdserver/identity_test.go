@@ -161,7 +161,7 @@ func TestOrdinaryRestarts(t *testing.T) {
 			if n := c.at[i].out.count("ERROR", "refuse") - c.at[i].out.count("ERROR", "connection refused"); n > 0 {
 				t.Errorf("member %d speaks of a refusal:\n%s", i, c.at[i].out.String())
 			}
-			state := c.at[i].r.standing.local.State()
+			state := c.at[i].r.local.State()
 			if len(state.Seen) != 2 || state.Starts < 4 {
 				t.Errorf("member %d keeps %+v, want 4 starts or more and 2 members", i, state)
 			}

@@ -2,6 +2,7 @@ package etcdserver
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -14,8 +15,8 @@ const (
 	// noticeElections is for how many election timeouts a member has to be without a
 	// leader before it believes that it was removed.
 	noticeElections = 3
-	// noticeKept is how long the word of a member counts. It comes again with each
-	// attempt to reach that member.
+	// noticeKept is how long a notice counts. A member repeats it at each attempt of this
+	// one to reach it.
 	noticeKept = time.Minute
 )
 
@@ -25,21 +26,22 @@ type ExpelledError struct {
 	By []string // the members that say so
 }
 
+// Error names the members and says what to do.
 func (e *ExpelledError) Error() string {
 	return fmt.Sprintf("the other members (%s) say that this member was removed from the cluster while it was away. "+
 		"Compare GET /v2/members at one of them: if this member is not in that list, it cannot come back under its ID and has to be added as a new one; "+
 		"if it is, start it again", strings.Join(e.By, ", "))
 }
 
-// notices are what other members say about a removal of this one.
+// notices are the reports of other members that this one was removed.
 type notices struct {
-	mu       sync.Mutex                  // guards the fields below
-	heard    map[membership.ID]time.Time // when a member said so last
-	first    map[membership.ID]time.Time // when it said so first, of those that are in heard
-	told     bool                        // the log has a line about it
-	contact  time.Time                   // when there was a leader last, or the start
-	leading  bool                        // there is one
-	lastWord []membership.ID             // who said so, for a test
+	mu      sync.Mutex                  // guards the fields below
+	first   map[membership.ID]time.Time // when a member began to report it
+	last    map[membership.ID]time.Time // when it did so last, for the same members
+	logged  bool                        // there is a line in the log
+	leading bool                        // there is a leader
+	contact time.Time                   // when there was one last, or the start
+	by      []membership.ID             // the members that counted at the last notice
 }
 
 // leader records whether there is a leader.
@@ -52,59 +54,59 @@ func (n *notices) leader(known bool) {
 	n.leading = known
 }
 
-// withdraw forgets the word of a member that accepts this one.
+// withdraw forgets the notices of a member that accepts this one.
 func (n *notices) withdraw(id membership.ID) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	delete(n.heard, id)
 	delete(n.first, id)
+	delete(n.last, id)
 }
 
 // verdict is what follows from a notice.
 type verdict int
 
 const (
-	wait   verdict = iota // too early, or said before
-	doubt                 // it lasts, and is worth a line in the log
-	accept                // it is true
+	noticeWaits    verdict = iota // too early, or logged before
+	noticeLogged                  // it lasts, and is to be logged
+	noticeBelieved                // this member was removed
 )
 
-// take notes the word of a member and says what follows. others are the voters but for
-// this member.
-func (n *notices) take(by membership.ID, others []membership.ID, lasting time.Duration) verdict {
+// add records a notice and returns what follows. others are the voters without this
+// member.
+func (n *notices) add(by membership.ID, others []membership.ID, lasting time.Duration) verdict {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.heard == nil {
-		n.heard, n.first = map[membership.ID]time.Time{}, map[membership.ID]time.Time{}
+	if n.last == nil {
+		n.first, n.last = map[membership.ID]time.Time{}, map[membership.ID]time.Time{}
 	}
 	now := time.Now()
-	if last, ok := n.heard[by]; !ok || now.Sub(last) > noticeKept {
+	if last, ok := n.last[by]; !ok || now.Sub(last) > noticeKept {
 		n.first[by] = now
 	}
-	n.heard[by] = now
-	n.lastWord = nil
+	n.last[by] = now
+	n.by = nil
 	for _, id := range others {
-		if at, ok := n.heard[id]; ok && now.Sub(at) <= noticeKept {
-			n.lastWord = append(n.lastWord, id)
+		if last, ok := n.last[id]; ok && now.Sub(last) <= noticeKept {
+			n.by = append(n.by, id)
 		}
 	}
 	switch {
 	case now.Sub(n.first[by]) < lasting:
-		return wait
-	case !n.leading && now.Sub(n.contact) >= lasting && len(n.lastWord) > len(others)/2:
-		return accept
-	case n.told:
-		return wait
+		return noticeWaits
+	case !n.leading && now.Sub(n.contact) >= lasting && len(n.by) > len(others)/2:
+		return noticeBelieved
+	case n.logged:
+		return noticeWaits
 	}
-	n.told = true
-	return doubt
+	n.logged = true
+	return noticeLogged
 }
 
 // Expelled is told that another member knows this one as removed. In an ordinary removal
-// this member's own log says so too, at the same time. The word of the others counts
-// only after a lasting time without a leader, and only as that of most of the voters
-// that are known here: one of them may have been made a cluster of its own by mistake,
-// and that must not end the rest.
+// this member's own log says so too, at the same time. Otherwise the notice counts only
+// after this member was without a leader for noticeElections, and only if most of the
+// voters in its configuration agree: a single one may have been made a cluster of its own
+// by mistake, and that must not end the others.
 func (s *Server) Expelled(by membership.ID, who identity.Identity) {
 	if s.Removed(s.id) {
 		s.end(ErrRemoved)
@@ -115,32 +117,30 @@ func (s *Server) Expelled(by membership.ID, who identity.Identity) {
 		return // not the member that was met
 	}
 	var others []membership.ID
-	listed := false
 	for _, v := range s.node.Status().Conf.GetVoters() {
 		if id := membership.ID(v); id != s.id {
 			others = append(others, id)
-			listed = listed || id == by
 		}
 	}
-	if !listed {
+	if !slices.Contains(others, by) {
 		return
 	}
-	switch s.notices.take(by, others, noticeElections*s.cfg.Election) {
-	case accept:
-		s.end(&ExpelledError{By: s.notices.names(s)})
-	case doubt:
+	switch s.notices.add(by, others, noticeElections*s.cfg.Election) {
+	case noticeBelieved:
+		s.end(&ExpelledError{By: s.notices.names(s.cluster.Load())})
+	case noticeLogged:
 		s.log.Error(fmt.Sprintf("member %s says that this member was removed from the cluster, but this member's log does not say so; "+
 			"compare GET /v2/members at both: was %s started with --force-new-cluster by an earlier version? Then remove it from this cluster", by, by))
 	}
 }
 
-// names are those of the members whose word was taken last.
-func (n *notices) names(s *Server) []string {
+// names returns the members that counted at the last notice, by name and ID.
+func (n *notices) names(c *membership.Cluster) []string {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	var names []string
-	for _, id := range n.lastWord {
-		m, _ := s.cluster.Load().Member(id)
+	for _, id := range n.by {
+		m, _ := c.Member(id)
 		names = append(names, strings.TrimSpace(fmt.Sprintf("%s %s", m.Name, id)))
 	}
 	return names

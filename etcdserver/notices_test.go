@@ -17,7 +17,7 @@ import (
 	"etcd2/wal"
 )
 
-// What other members say about a removal counts only from most of the voters, and after
+// A removal that other members report is believed only from most of the voters, and after
 // a lasting time without a leader.
 func TestNotices(t *testing.T) {
 	const lasting = 3 * time.Second
@@ -68,13 +68,13 @@ func TestNotices(t *testing.T) {
 						n.leader(false)
 						leads = false
 					}
-					switch n.take(w.by, tt.others, lasting) {
-					case accept:
+					switch n.add(w.by, tt.others, lasting) {
+					case noticeBelieved:
 						if time.Since(start) != tt.accept {
 							t.Errorf("believed after %v, want %v", time.Since(start), tt.accept)
 						}
 						return
-					case doubt:
+					case noticeLogged:
 						lines++
 					}
 				}
@@ -86,18 +86,18 @@ func TestNotices(t *testing.T) {
 	}
 }
 
-// A member that accepts this one takes its word back.
+// A member that accepts this one withdraws its notices.
 func TestWithdrawnNotice(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := &notices{contact: time.Now()}
 		others := []membership.ID{2, 3}
-		n.take(2, others, time.Second)
+		n.add(2, others, time.Second)
 		time.Sleep(5 * time.Second)
-		n.take(3, others, time.Second)
+		n.add(3, others, time.Second)
 		n.withdraw(2)
 		time.Sleep(5 * time.Second)
-		if got := n.take(3, others, time.Second); got == accept {
-			t.Error("the word of one of two members counts for both")
+		if got := n.add(3, others, time.Second); got == noticeBelieved {
+			t.Error("the notices of one of two members count for both")
 		}
 	})
 }
@@ -117,14 +117,14 @@ func TestRemovedWhileAway(t *testing.T) {
 				}
 				c.at[0].launch()
 				if !met {
-					st := &c.at[0].r.standing
-					st.mu.Lock()
+					ids := &c.at[0].r.identities
+					ids.mu.Lock()
 					for _, i := range []int{1, 2} {
-						seen := st.local.Seen(uint64(c.at[i].self.ID))
+						seen := c.at[0].r.local.Seen(uint64(c.at[i].self.ID))
 						seen.Incarnation = strings.Repeat("0", 32)
-						st.fresh[c.at[i].self.ID] = seen
+						ids.fresh[c.at[i].self.ID] = seen
 					}
-					st.mu.Unlock()
+					ids.mu.Unlock()
 				}
 				start := time.Now()
 				select {

@@ -355,7 +355,7 @@ func (s *Server) restore(found wal.State, meta snap.Meta, founding bool) error {
 	}, raftnode.State{
 		Hard: found.Hard, Conf: s.replica.Conf(), Entries: found.Entries,
 		PrevIndex: found.PrevIndex, PrevTerm: found.PrevTerm, Applied: meta.Index, AppliedTerm: meta.Term,
-	}, notedLog{patientLog{s.wal, s.space, s.stopping}, &s.standing.durable}, s.peers)
+	}, notedLog{patientLog{s.wal, s.space, s.stopping}, &s.identities.durable}, s.peers)
 	if err != nil {
 		return err
 	}

@@ -26,6 +26,7 @@ import (
 	"time"
 
 	"etcd2/etcdserver/replica"
+	"etcd2/localstate"
 	"etcd2/membership"
 	"etcd2/raftnode"
 	"etcd2/store"
@@ -48,6 +49,7 @@ type Server struct {
 	node       *raftnode.Node
 	wal        *wal.Log
 	snap       Checkpoints
+	local      *localstate.File
 	peers      Peers
 	clock      *clock
 	waiters    *waiters
@@ -78,8 +80,8 @@ type Server struct {
 	awaited   atomic.Bool   // a received checkpoint waits to be installed
 	changing  chan struct{} // capacity 1: held by the change of members that this leader carries out
 
-	standing standing // what the members know of each other
-	notices  notices  // that this member was removed
+	identities identities // of this member and the others
+	notices    notices    // that this member was removed
 
 	newRole   bell          // this member has begun to lead, or ceased
 	newConf   bell          // there are other voters or learners
@@ -101,7 +103,7 @@ func (s *Server) Run(ctx context.Context) error {
 		s.announce, s.negotiate, s.promote, s.handOverWhenFull,
 		s.proposeReturned, s.tellRefusals,
 		s.proposeMarks, s.compareTrees,
-		s.awaitEnd, s.keepSeen,
+		s.awaitEnd, s.recordSeen,
 	} {
 		running.Go(func() {
 			if err := run(ctx); err != nil {

@@ -31,7 +31,7 @@ func (m *machine) openLocal() error {
 		return err
 	}
 	if m.forced {
-		if err := local.Update(func(s *localstate.State) { s.Generation = localstate.NewGeneration() }); err != nil {
+		if err := local.SetGeneration(localstate.NewGeneration()); err != nil {
 			return err
 		}
 	}
