@@ -26,7 +26,7 @@ type answer struct {
 	whole []byte // the body, if it was read already
 }
 
-// begunWriter knows whether an answer has begun.
+// begunWriter records whether a response has begun.
 type begunWriter struct {
 	http.ResponseWriter
 	begun bool
@@ -45,9 +45,9 @@ func (w *begunWriter) Write(b []byte) (int, error) {
 // Unwrap is for http.ResponseController.
 func (w *begunWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
-// reply passes an answer to the client as it comes. An answer that is cut short takes
-// the connection along, so that nobody takes its end for an ordinary one. ctx is that
-// of the request to the member.
+// reply passes an answer to the client as it comes. When the answer is cut short, so is
+// the connection: the client must not take the end for an ordinary one. ctx is that of
+// the request to the member.
 func (p *Proxy) reply(ctx context.Context, w http.ResponseWriter, r *http.Request, a *answer) {
 	p.begin(w, r, a.StatusCode, a.Header)
 	err := relay(w, a)

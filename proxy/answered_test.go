@@ -245,7 +245,7 @@ func TestGoneClientsHoldLittle(t *testing.T) {
 		for range goneWatchesMax {
 			<-ends
 		}
-		if n := b.proxy.leaving.watches.Load(); n != 0 {
+		if n := b.proxy.halfClosed.watches.Load(); n != 0 {
 			t.Errorf("%d watches are counted after their end", n)
 		}
 	})

@@ -26,11 +26,11 @@ type Config struct {
 	WriteTimeout    time.Duration // one write to a member must be done within; 5s, negative for none
 	ReadTimeout     time.Duration // a member may be silent for, which cuts long polls; none
 
-	// An endpoint that leaves a probe without a response for ProbeTimeout is silent: it
-	// gets no requests until it answers again. Reads, long polls too, go on elsewhere,
-	// streams end, and writes that it may have got fail after SilentWriteTimeout. Probes
-	// are made while requests are sent to the endpoint, and when one waits for longer
-	// than a quarter of ProbeTimeout. A response that takes long is no reason.
+	// An endpoint is silent when a probe gets no response within ProbeTimeout. It gets no
+	// requests until it answers again. Reads and long polls go on elsewhere, streams end,
+	// and writes that it may have got fail after SilentWriteTimeout. An endpoint is probed
+	// while it is in use, and when a request waits for longer than a quarter of
+	// ProbeTimeout. A slow response to a request does not make it silent.
 	ProbeInterval      time.Duration // between two probes of an endpoint in use; 1s, negative for no such probes
 	ProbeTimeout       time.Duration // for the header of the response to one; 1s
 	SilentWriteTimeout time.Duration // for which a write waits for an endpoint to answer again; 3s
@@ -58,10 +58,10 @@ const (
 	// handshakeTimeout is how long TLS with a member may take.
 	handshakeTimeout = 10 * time.Second
 	// probeTimeout is how long a probe lasts. It is longer than Config.ProbeTimeout, so
-	// that a silent endpoint shows at once when it is back.
+	// that the probe shows when a silent endpoint answers again.
 	probeTimeout = 5 * time.Second
-	// inUseFor is how long after its last request an endpoint is probed: a client that
-	// sends one every few seconds is not the one that finds out.
+	// inUseFor is how long after its last request an endpoint counts as in use. So the
+	// requests of a client that sends one every few seconds meet no silent endpoint.
 	inUseFor = 10 * time.Second
 	// retryInterval is between two questions to members, or two probes, as long as
 	// no endpoint is available.
@@ -74,12 +74,11 @@ const (
 	bodyBytesMax = 16 << 20
 	// bodyTimeout is how long it may take to arrive.
 	bodyTimeout = time.Minute
-	// goneTimeout is how long a request is carried out for a client that sends nothing
-	// more. It may still wait for the response, or it may have gone. Members answer
-	// within seconds.
+	// goneTimeout is how long the request of a half-closed client is carried out. The
+	// client may still wait for the response, or have gone. Members answer within seconds.
 	goneTimeout = 30 * time.Second
-	// goneWatchTimeout is the same for long polls and streams. These have no end of
-	// their own, and most clients that end one have gone.
+	// goneWatchTimeout is the same for long polls and streams. These may wait without a
+	// limit, and most clients that close a connection with one have gone.
 	goneWatchTimeout = 5 * time.Second
 	// goneWatchesMax is how many of those there may be at a time, so that clients which
 	// leave do not use up the connections of the others.

@@ -11,9 +11,9 @@
 // Every success that a client sees comes from a member. A request that gets no
 // response from one is refused, or its connection is cut. A response of a member goes
 // through as it comes, byte for byte and without delay, so long polls and streams work
-// as they do at a member. Long polls that ask the same share one request to a member. A
-// request that comes back to the proxy that sent it is refused, so that proxies which
-// stand in a ring do no harm.
+// as they do at a member. Equal long polls share one request to a member. A request
+// that comes back to the proxy that sent it is refused, so a ring of proxies does no
+// harm.
 //
 // # Retries
 //

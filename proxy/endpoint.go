@@ -29,7 +29,7 @@ type endpoint struct {
 
 	// Guarded by endpoints.mu.
 	failed  time.Time // when it was last found to fail; zero while it is available
-	silent  bool      // that is why
+	silent  bool      // it failed by silence
 	doubted bool      // a request waits for it
 	probed  time.Time // when the last probe began
 	probing bool
@@ -45,7 +45,7 @@ func newEndpoint(text string) (*endpoint, error) {
 	return e, nil
 }
 
-// inUse reports whether requests go there.
+// inUse reports whether requests are under way there or ended a short time ago.
 func (e *endpoint) inUse() bool {
 	return e.open.Load() > 0 || time.Since(time.Unix(0, e.used.Load())) < inUseFor
 }
@@ -77,7 +77,7 @@ type endpoints struct {
 
 	mu      sync.Mutex // guards the fields below and those of each endpoint
 	all     []*endpoint
-	removed []*endpoint // listed no more, with requests under way
+	removed []*endpoint // no longer listed, with requests under way
 }
 
 func newEndpoints(cfg *Config) *endpoints {
@@ -142,13 +142,13 @@ func (s *endpoints) Begin(e *endpoint) {
 	}
 }
 
-// End is the end of a request.
+// End counts the end of a request.
 func (s *endpoints) End(e *endpoint) {
 	e.used.Store(time.Now().UnixNano())
 	e.open.Add(-1)
 }
 
-// Doubt has an endpoint probed at which a request waits.
+// Doubt makes an endpoint due for a probe because a request waits there.
 func (s *endpoints) Doubt(e *endpoint) {
 	s.mu.Lock()
 	e.doubted = true
@@ -180,8 +180,8 @@ func (s *endpoints) Silent(e *endpoint, why string) {
 	e.up.Load().end()
 }
 
-// mark makes an endpoint unavailable. first is true for the first of many requests that
-// find out at the same time, last if no other endpoint is available.
+// mark makes an endpoint unavailable. first is true if it was available, so that of many
+// requests one logs it; last is true if then none is available any more.
 func (s *endpoints) mark(e *endpoint, silent bool) (first, last bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -205,11 +205,11 @@ func (s *endpoints) Due() (due []*endpoint, next time.Duration) {
 	s.removed = slices.DeleteFunc(s.removed, func(e *endpoint) bool { return e.open.Load() == 0 })
 	next = time.Hour
 	for _, e := range slices.Concat(s.all, s.removed) {
-		rest := s.rest(e)
+		wait := s.untilProbe(e)
 		switch {
 		case e.probing:
-		case rest > 0:
-			next = min(next, rest)
+		case wait > 0:
+			next = min(next, wait)
 		default:
 			e.probing, e.doubted, e.probed = true, false, time.Now()
 			due = append(due, e)
@@ -218,8 +218,8 @@ func (s *endpoints) Due() (due []*endpoint, next time.Duration) {
 	return due, next
 }
 
-// rest returns the time until an endpoint is to be probed. The caller holds mu.
-func (s *endpoints) rest(e *endpoint) time.Duration {
+// untilProbe returns the time until an endpoint is to be probed. The caller holds mu.
+func (s *endpoints) untilProbe(e *endpoint) time.Duration {
 	e.watched.Store(false) // before the look, so that a request which begins after it signals
 	switch {
 	case !e.failed.IsZero() && len(s.Available()) == 0:

@@ -59,7 +59,7 @@ func (p *Proxy) forward(w http.ResponseWriter, r *http.Request) {
 		p.servePoll(w, r, o, key)
 		return
 	}
-	ctx, done := p.lasting(r)
+	ctx, done := p.requestContext(r)
 	defer done()
 	a, err := p.send(ctx, o, nil)
 	if err != nil {

@@ -16,7 +16,7 @@ import (
 	"etcd2/internal/pause"
 )
 
-// errSilent ends what waits for an endpoint that does not answer.
+// errSilent ends the requests at an endpoint that has fallen silent.
 var errSilent = errors.New("the endpoint does not answer")
 
 // upPeriod is the time from when an endpoint begins to answer to when it falls silent.
@@ -45,18 +45,18 @@ type attempt struct {
 	sent bool       // on a connection that was given up for conn
 }
 
-// attempt returns the attempt to send o to e and its context. The context ends with
-// errSilent when e falls silent: at once for a read, which can be repeated elsewhere,
-// and after SilentWriteTimeout for a write, unless e answers again before that.
+// attempt returns the attempt to send o to e, and its context. The context ends with
+// errSilent when e falls silent: for a read, which can be repeated elsewhere, at once; for
+// a write after SilentWriteTimeout, unless e answers again before.
 func (p *Proxy) attempt(ctx context.Context, o *outgoing, e *endpoint) (context.Context, *attempt) {
 	p.endpoints.Begin(e)
 	a := &attempt{e: e}
 	ctx, a.cancel = context.WithCancelCause(ctx)
-	up, bound, patience := e.up.Load(), ctx, time.Duration(0)
+	up, bound, grace := e.up.Load(), ctx, time.Duration(0)
 	if !o.repeatable() {
-		patience = p.cfg.SilentWriteTimeout
+		grace = p.cfg.SilentWriteTimeout
 	}
-	a.unbind = context.AfterFunc(up, func() { a.endSilent(bound, up, patience) })
+	a.unbind = context.AfterFunc(up, func() { a.endSilent(bound, up, grace) })
 	if p.cfg.ProbeInterval > 0 {
 		a.doubt = time.AfterFunc(p.cfg.ProbeTimeout/4, func() { p.endpoints.Doubt(e) })
 	}
@@ -89,15 +89,15 @@ func (a *attempt) endSilent(ctx context.Context, up *upPeriod, after time.Durati
 	}
 }
 
-// answered says that the header of the response is there.
+// answered is called once the header of the response is there.
 func (a *attempt) answered() {
 	if a.doubt != nil {
 		a.doubt.Stop()
 	}
 }
 
-// gotConn notes the connection that carries the request. There is a second one if the
-// first was closed by the endpoint before it took anything.
+// gotConn records the connection that carries the request. The transport gets a second
+// one when the endpoint has closed the first before it read anything.
 func (a *attempt) gotConn(info httptrace.GotConnInfo) {
 	a.sent = a.arrived()
 	conn := info.Conn
@@ -108,14 +108,14 @@ func (a *attempt) gotConn(info httptrace.GotConnInfo) {
 	a.from = a.conn.Written()
 }
 
-// arrived reports whether the endpoint may have the request, or a part of it. It counts
-// once the attempt has failed.
+// arrived reports whether the endpoint may have got the request, or a part of it. It is
+// final once the attempt has failed.
 func (a *attempt) arrived() bool {
 	return a.sent || a.conn != nil && a.conn.Written() > a.from
 }
 
-// failure returns why the attempt failed: err, if nothing better is known. A write that
-// got no response in time must not be sent again.
+// failure returns why the attempt failed: err, if nothing more precise is known. For a
+// write that arrived and got no response in time it is a refusal: it is not sent again.
 func (a *attempt) failure(ctx context.Context, o *outgoing, err error) error {
 	if errors.Is(context.Cause(ctx), errSilent) {
 		err = errSilent
@@ -140,7 +140,7 @@ func (o *outgoing) repeatable() bool {
 	return o.method == http.MethodGet || o.method == http.MethodHead || o.method == http.MethodOptions
 }
 
-// attemptBody is the body of a response, with which the attempt ends.
+// attemptBody is the body of a response. Close ends the attempt.
 type attemptBody struct {
 	io.ReadCloser
 	end func()
@@ -151,15 +151,14 @@ func (b attemptBody) Close() error {
 	return b.ReadCloser.Close()
 }
 
-// keepProbing finds out until ctx ends which endpoints that failed are back, and
-// whether those in use still answer.
+// keepProbing probes, until ctx ends, endpoints that failed and those in use.
 func (p *Proxy) keepProbing(ctx context.Context) {
 	var probes sync.WaitGroup
 	defer probes.Wait()
 	for ctx.Err() == nil {
 		due, next := p.endpoints.Due()
 		for _, e := range due {
-			// Each on its own: one that swallows packets must not delay the others.
+			// Concurrently: an endpoint that drops packets must not delay the others.
 			probes.Go(func() { p.check(ctx, e) })
 		}
 		t := time.NewTimer(next)
@@ -172,8 +171,8 @@ func (p *Proxy) keepProbing(ctx context.Context) {
 	}
 }
 
-// check probes an endpoint. One that takes longer than ProbeTimeout is silent from then
-// on, and the end of the probe shows when it answers again.
+// check probes an endpoint. It is silent once it takes longer than ProbeTimeout; the probe
+// goes on, and its end shows that the endpoint answers again.
 func (p *Proxy) check(ctx context.Context, e *endpoint) {
 	silent := make(chan struct{})
 	t := time.AfterFunc(p.cfg.ProbeTimeout, func() {
@@ -196,16 +195,16 @@ func (p *Proxy) check(ctx context.Context, e *endpoint) {
 	p.endpoints.Probed(e, err, late)
 }
 
-// unreachable reports whether an error says that nothing came back from the host at all.
-// Connections that are open hang then. A refusal is a word of the host, which ends them.
+// unreachable reports whether an error means that nothing came back from the host. Open
+// connections hang then; a host that refuses a connection has ended its others.
 func unreachable(err error) bool {
 	var timeout net.Error
 	return errors.As(err, &timeout) && timeout.Timeout() ||
 		errors.Is(err, syscall.EHOSTUNREACH) || errors.Is(err, syscall.ENETUNREACH) || errors.Is(err, syscall.EHOSTDOWN)
 }
 
-// probe asks an endpoint something harmless, on a connection of its own. Any response
-// will do, except one of this proxy.
+// probe sends a harmless request to an endpoint, on a connection apart from the clients'.
+// Any response will do, except one of this proxy.
 func (p *Proxy) probe(ctx context.Context, e *endpoint) error {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()

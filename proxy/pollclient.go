@@ -20,7 +20,7 @@ type pollClient struct {
 
 // servePoll answers a long poll together with all others that ask the same.
 func (p *Proxy) servePoll(w http.ResponseWriter, r *http.Request, o *outgoing, key pollKey) {
-	ctx, done := p.lasting(r)
+	ctx, done := p.requestContext(r)
 	defer done()
 	c := &pollClient{p: p, w: w, r: r, ctx: ctx, begun: time.Now()}
 	for {

@@ -17,18 +17,18 @@ const (
 
 // Proxy passes requests on. Its methods may be called by any goroutine, Run by one.
 type Proxy struct {
-	cfg       Config
-	cors      cors.Policy
-	id        string // tells this proxy from others that a request passes
-	transport *http.Transport
-	probes    *http.Transport // apart from the requests, which may use up their connections
-	endpoints *endpoints
-	polls     *polls
-	metrics   *metrics
-	leaving   leaving
-	running   context.Context // of requests; ends with Run
-	stop      context.CancelCauseFunc
-	ready     chan struct{} // closed after the first look for members
+	cfg        Config
+	cors       cors.Policy
+	id         string // tells this proxy from others that a request passes
+	transport  *http.Transport
+	probes     *http.Transport // apart from the requests, which may use up their connections
+	endpoints  *endpoints
+	polls      *polls
+	metrics    *metrics
+	halfClosed halfClosed
+	running    context.Context // of requests; ends with Run
+	stop       context.CancelCauseFunc
+	ready      chan struct{} // closed after the first look for members
 }
 
 // New returns a Proxy without endpoints; Run finds them.
@@ -67,9 +67,8 @@ func (p *Proxy) Run(ctx context.Context) error {
 	return nil
 }
 
-// ServeHTTP answers one request. If there is nothing to answer, it cuts the connection:
-// net/http would make a 200 of it, and the client would take that for the answer of a
-// member.
+// ServeHTTP answers one request. Without a response it cuts the connection: net/http
+// would send a 200, and the client would take that for the response of a member.
 func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	a := &begunWriter{ResponseWriter: w}
 	p.serve(a, r)

@@ -108,7 +108,7 @@ func begin(b []byte, h header, sum uint32, limit int64) scan {
 }
 
 // next returns the group at s.at, whole and verified, and goes behind it. At the
-// end of the segment it returns nil, and s.torn reports whether a torn group is there.
+// end of the segment it returns nil, and sets s.torn if a torn group is there.
 // What is neither a group nor the trace of a torn one is a fault.
 func (s *scan) next() ([]byte, error) {
 	rest := s.b[s.at.off:]

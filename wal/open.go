@@ -87,7 +87,7 @@ func ours(cfg Config, name string) (bool, error) {
 }
 
 // opening is one call of Open: first everything is read and judged, then the
-// tail is mended.
+// tail is repaired.
 type opening struct {
 	cfg  Config
 	log  replay
@@ -131,7 +131,7 @@ func (o *opening) open() (*Log, error) {
 	if err := o.judge(); err != nil {
 		return nil, err
 	}
-	file, err := o.mend()
+	file, err := o.repair()
 	if err != nil {
 		return nil, err
 	}

@@ -357,14 +357,14 @@ var mutants = []mutant{
 	},
 	{
 		name: "the reserved size is not synced",
-		file: "wal/room.go",
+		file: "wal/reserve.go",
 		old:  "if err := l.file.Sync(); err != nil {",
 		new:  "if err := error(nil); err != nil {",
 		test: walTests,
 	},
 	{
 		name: "a torn group is erased from its front",
-		file: "wal/mend.go",
+		file: "wal/repair.go",
 		old:  "{{body, to}, {from, body}}",
 		new:  "{{from, body}, {body, to}}",
 		test: walTests,
@@ -378,14 +378,14 @@ var mutants = []mutant{
 	},
 	{
 		name: "no byte is kept behind the last group",
-		file: "wal/room.go",
+		file: "wal/reserve.go",
 		old:  "spareBytes = 1 ",
 		new:  "spareBytes = 0 ",
 		test: walTests,
 	},
 	{
 		name: "the size of a file is not written again",
-		file: "wal/mend.go",
+		file: "wal/repair.go",
 		old:  "if e.size > max(e.at.off, at+int64(len(b))) {",
 		new:  "if e.size < 0 {",
 		test: walTests,
@@ -420,7 +420,7 @@ var mutants = []mutant{
 	},
 	{
 		name: "a proxy drops the request of a half-closed client",
-		file: "proxy/leaving.go",
+		file: "proxy/halfclosed.go",
 		old:  "context.WithCancelCause(context.WithoutCancel(r.Context()))",
 		new:  "context.WithCancelCause(r.Context())",
 		test: proxyTests,
@@ -435,8 +435,8 @@ var mutants = []mutant{
 	{
 		name: "a write does not wait for its member",
 		file: "proxy/liveness.go",
-		old:  "patience = p.cfg.SilentWriteTimeout",
-		new:  "patience = 0",
+		old:  "grace = p.cfg.SilentWriteTimeout",
+		new:  "grace = 0",
 		test: proxyTests,
 	},
 	{

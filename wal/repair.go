@@ -9,14 +9,14 @@ import (
 	"etcd2/internal/disk"
 )
 
-// mend puts the end of the log in order and returns the last segment, open. What
+// repair puts the end of the log in order and returns the last segment, open. What
 // a killed process wrote may be in memory only, and after a failed sync even
 // another sync would not bring it to the disk, so the last group is written
 // once more.
-func (o *opening) mend() (disk.File, error) {
+func (o *opening) repair() (disk.File, error) {
 	n := len(o.ends)
 	if last := o.ends[n-1]; n > 1 && last.fresh() {
-		file, err := o.mendSegment(o.ends[n-2])
+		file, err := o.repairSegment(o.ends[n-2])
 		if err != nil {
 			return nil, err
 		}
@@ -24,10 +24,10 @@ func (o *opening) mend() (disk.File, error) {
 			return nil, fmt.Errorf("wal: cannot close segment: %w", err)
 		}
 	}
-	return o.mendSegment(o.ends[n-1])
+	return o.repairSegment(o.ends[n-1])
 }
 
-func (o *opening) mendSegment(e end) (disk.File, error) {
+func (o *opening) repairSegment(e end) (disk.File, error) {
 	name := filepath.Join(o.cfg.Dir, e.name)
 	file, err := o.cfg.FS.OpenFile(name, os.O_RDWR, 0o600)
 	if err != nil {
@@ -41,17 +41,17 @@ func (o *opening) mendSegment(e end) (disk.File, error) {
 		o.cfg.Logger.Warn("the log ends without reserved room: an older server leaves it so after a torn write or on a full disk, "+
 			"but a file that was cut short here looks the same", "file", name, "offset", e.at.off)
 	}
-	if err := o.mendTail(file, e); err != nil {
-		return nil, errors.Join(fmt.Errorf("wal: cannot mend the end of %s: %w", name, err), file.Close())
+	if err := o.repairTail(file, e); err != nil {
+		return nil, errors.Join(fmt.Errorf("wal: cannot repair the end of %s: %w", name, err), file.Close())
 	}
 	return file, nil
 }
 
-// mendTail ends with a sync, so a torn group is erased before the first new group is
+// repairTail ends with a sync, so a torn group is erased before the first new group is
 // written in its place: its remains never turn up after a later one. The last byte
 // of the file is written again for the same reason as the last group: it
 // makes sure of the size.
-func (o *opening) mendTail(file disk.File, e end) error {
+func (o *opening) repairTail(file disk.File, e end) error {
 	if e.torn {
 		if err := erase(file, e.at.off, e.dirty); err != nil {
 			return err

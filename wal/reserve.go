@@ -14,7 +14,7 @@ const (
 )
 
 // reserve preallocates room up to end and beyond, in doubling steps up to the
-// segment size, so that a sync seldom has to record a new file size. A disk too
+// segment size, so that a sync rarely has to record a new file size. A disk too
 // full for that may still hold the group itself.
 //
 // The new size is durable before reserve returns. So no crash leaves a file that
