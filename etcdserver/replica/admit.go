@@ -36,9 +36,9 @@ func AdmitWrite(data []byte) error {
 	return nil
 }
 
-// AdmitOp is AdmitWrite for an operation that is not encoded yet. Below /0 a member
-// writes about itself, and the leader the cluster version; all else there comes with
-// changes of members.
+// AdmitOp is AdmitWrite for an operation that is not encoded yet. Below /0 a member may
+// write its own attributes, and the leader the cluster version. Everything else there is
+// written by changes of members.
 func AdmitOp(op store.Op) error {
 	if op.Path == "/" && op.Action == store.Expire {
 		return nil
@@ -62,8 +62,8 @@ func AdmitOp(op store.Op) error {
 	return fmt.Errorf("%w: %s of %q", ErrMalformed, op.Action, op.Path)
 }
 
-// Vital reports whether an encoded entry is of a member and not of a client: such
-// entries go on while the disk is nearly full.
+// Vital reports whether an encoded entry is from a member and not from a client. Such
+// entries are proposed even while the disk is nearly full.
 func Vital(data []byte) bool {
 	e, err := decodeEntry(data)
 	return err == nil && (e.kind != kindWrite || e.op.Action == store.Expire || strings.HasPrefix(e.op.Path, clusterRoot))
@@ -86,14 +86,6 @@ func AdmitChange(c membership.Change) error {
 	return fmt.Errorf("etcdserver: change %d is not known to this version", c.Kind)
 }
 
-// tooNew refuses to apply a cluster version that this release does not speak.
-func (r *Replica) tooNew(op store.Op) error {
-	if op.Path != membership.VersionPath {
-		return nil
-	}
-	return checkVersion(op.Value)
-}
-
 // checkVersion returns a *DowngradeError for a cluster version above this release's.
 func checkVersion(decided string) error {
 	if n, err := version.Parse(decided); err == nil && n.Compare(version.OfServer()) > 0 {
@@ -102,9 +94,9 @@ func checkVersion(decided string) error {
 	return nil
 }
 
-// late reports why a write below clusterRoot must not be applied any more; "" mostly.
-// A member that has left must not leave its name behind, and a leader that was
-// replaced must not take back a version that the members rely on.
+// late returns why a write below clusterRoot came too late to be applied; "" if it did
+// not. A removed member must not publish attributes, and a former leader must not lower
+// the cluster version, on which members rely.
 func (r *Replica) late(op store.Op) string {
 	if id, ok := membership.MemberOf(op.Path); ok {
 		if _, known := r.cluster.Member(id); !known {
@@ -141,7 +133,7 @@ func (r *Replica) mustReadCluster() {
 	}
 }
 
-// treeReader lets package membership read the tree.
+// treeReader is the tree as a membership.Reader.
 type treeReader struct{ tree *store.Store }
 
 // Value is membership.Reader's.

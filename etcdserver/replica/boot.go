@@ -36,7 +36,7 @@ func FoundingLog(founders []MemberRecord) ([]*raftpb.Entry, *raftpb.HardState, e
 	return entries, hard, nil
 }
 
-// Log is what a data directory holds of the log, as ForcedLog needs it.
+// Log is the part of the log in a data directory that ForcedLog needs.
 type Log struct {
 	Hard        *raftpb.HardState
 	Entries     []*raftpb.Entry
@@ -46,9 +46,9 @@ type Log struct {
 	Self        MemberRecord      // as this member would be added, if the log does not name it
 }
 
-// Forced is how a log is made that of a cluster with one member.
+// Forced says how to make a log that of a cluster with one member.
 type Forced struct {
-	Drop    int             // entries at the end that go: an own removal that was not committed, and what follows
+	Drop    int             // entries to drop at the end: this member's own uncommitted removal, and all behind it
 	Unsure  int             // entries that are kept and may not have been committed
 	Entries []*raftpb.Entry // to be appended
 	Hard    *raftpb.HardState
@@ -59,10 +59,10 @@ type Forced struct {
 // other member has entries of. The members that are left out cannot come back: their
 // IDs are taken.
 //
-// Entries that were not known to be committed are kept. A log learns only with its
-// next write that the one before was committed, so they may have been acknowledged,
-// and clients that got no answer were told that their writes may still happen. Only
-// an own removal ends the log that is kept.
+// Entries that are not known to be committed are kept. The log records with each write
+// that the one before was committed, so they may have been acknowledged; and a client
+// without a response knows that its write may still happen. Only this member's own
+// removal ends the part of the log that is kept.
 func ForcedLog(l Log) (Forced, error) {
 	votes, end := l.lastMembers()
 	have := l.PrevIndex + uint64(len(l.Entries))
@@ -98,9 +98,9 @@ func ForcedLog(l Log) (Forced, error) {
 	return f, nil
 }
 
-// lastMembers is who belongs to the cluster at the end of the log that is kept, with
-// true for a vote, and the raft index of that end. Changes that are refused when they
-// are applied count as if they were not; a removal too many is refused in turn.
+// lastMembers returns the members at the end of the log that is kept, with true for a
+// voter, and the raft index of that end. It counts changes that will be refused when they
+// are applied; a removal too many that follows from that is refused in turn.
 func (l Log) lastMembers() (votes map[membership.ID]bool, end uint64) {
 	votes = map[membership.ID]bool{}
 	for _, id := range l.AppliedConf.GetVoters() {
@@ -125,7 +125,7 @@ func (l Log) lastMembers() (votes map[membership.ID]bool, end uint64) {
 		case kind == raftpb.ConfChangeType_ConfChangeRemoveNode && ctx.ID != l.Self.ID:
 			delete(votes, ctx.ID)
 		case kind == raftpb.ConfChangeType_ConfChangeRemoveNode && e.GetIndex() > l.Hard.GetCommit() && len(votes) > 1:
-			return votes, e.GetIndex() - 1 // a member that is alone has committed it
+			return votes, e.GetIndex() - 1 // as the only member it has committed its removal
 		}
 	}
 	return votes, l.PrevIndex + uint64(len(l.Entries))

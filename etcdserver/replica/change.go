@@ -27,7 +27,7 @@ func (r MemberRecord) Member() membership.Member {
 // RecordOf is the record of a member.
 func RecordOf(m membership.Member) MemberRecord { return MemberRecord{m.ID, m.Name, m.PeerURLs} }
 
-// changeContext is what raft does not know of a change of members.
+// changeContext is the part of a change of members that raft passes on unread.
 //
 // A change is a log entry whose type raft knows: AddLearnerNode adds a member, which
 // has no vote until it has caught up; AddNode promotes it, or adds a founding member;
@@ -66,8 +66,9 @@ func changeEntry(kind raftpb.ConfChangeType, m MemberRecord, term, index uint64)
 	}, nil
 }
 
-// decodeChange returns an error that wraps ErrMalformed for a change that no release
-// proposes. The context is as far as it could be read.
+// decodeChange returns an error for a change that no release proposes:
+// membership.ErrIDNotFound for member 0, else one that wraps ErrMalformed. With an error
+// the context holds what could be read of it.
 func decodeChange(data []byte) (*raftpb.ConfChange, changeContext, error) {
 	cc := new(raftpb.ConfChange)
 	var ctx changeContext
@@ -142,8 +143,8 @@ func (r *Replica) applyChange(data []byte) Effects {
 			panic(fmt.Sprintf("replica: a change of member %s was allowed, and %s of %s refused: %v", ctx.ID, op.Action, op.Path, err))
 		}
 	}
-	// Raft cannot be without a voter. When the last member goes, it ends before that
-	// would matter.
+	// Raft cannot be without a voter, so it does not learn that the last member was
+	// removed. That member ends.
 	if change.Kind != membership.Remove || !lastVoter(r.conf, ctx.ID) {
 		effects.Conf = cc
 		r.conf = changedConf(r.conf, cc)
@@ -162,12 +163,12 @@ func (r *Replica) checkChange(c membership.Change) error {
 		return err
 	}
 	if c.Kind == membership.Remove && lastVoter(r.conf, c.Member.ID) && len(r.conf.GetLearners()) > 0 {
-		return ErrUnsafeChange // nobody could ever give the others a vote
+		return ErrUnsafeChange // the learners could never be promoted
 	}
 	return nil
 }
 
-// lastVoter reports whether no other member has a vote.
+// lastVoter reports whether a member is the only voter.
 func lastVoter(conf *raftpb.ConfState, id membership.ID) bool {
 	voters := conf.GetVoters()
 	return len(voters) == 1 && voters[0] == uint64(id)
@@ -216,8 +217,8 @@ func without(ids []uint64, id uint64) []uint64 {
 	return slices.DeleteFunc(ids, func(other uint64) bool { return other == id })
 }
 
-// leadsTo reports whether a change of members is a step from one configuration to
-// another that lies behind it. A member's ID never comes back after its removal.
+// leadsTo reports whether a change of members is a step from one configuration to a later
+// one. The ID of a removed member never returns.
 func leadsTo(cc *raftpb.ConfChange, from, to *raftpb.ConfState) bool {
 	id := cc.GetNodeId()
 	votes := slices.Contains(to.GetVoters(), id)

@@ -26,30 +26,30 @@ type Reading struct {
 type Clock struct {
 	term uint64 // of the leader that the fields below follow; 0 before the first
 	base int64  // cluster time at since
-	// since is the monotonic time at which base was shown. It counts only while the
+	// since is the monotonic time at which base was right. It counts only while the
 	// clock runs.
 	since  int64
-	runs   bool // there is a leader
-	leads  bool // it is this member
-	offset int64
-	placed bool // offset is that of the leader of term
+	runs   bool  // there is a leader
+	leads  bool  // it is this member
+	offset int64 // of wall time from cluster time
+	placed bool  // offset is that of the leader of term
 
 	// What heartbeats have shown: by the leader of the last entry's term and by the
 	// newest leader, from which the log may have no entry yet.
 	ofLog, newest Reading
 }
 
-// offsetDriftMax is by how much wall time may move against the offset that the leader
-// tells before it tells another one, in nanoseconds.
+// offsetDriftMax is how far wall time may drift from cluster time plus offset before the
+// leader sets a new offset, in nanoseconds.
 const offsetDriftMax = 100e6
 
 // Restore takes the reading that this member noted before it stopped.
 func (c *Clock) Restore(r Reading) { c.ofLog = r }
 
-// LastShown is what the log shows to a new leader: the term of the last entry before
-// its leadership, and the largest cluster time up to there. applied is the raft index,
-// and clock the cluster time, up to which entries are applied; earlier are the entries
-// before the leadership, the last one first.
+// LastShown returns what its log shows to a new leader: the term of the last entry before
+// its leadership, and the largest cluster time up to there. applied is the raft index of
+// the last applied entry and clock the cluster time there; earlier are the entries before
+// the leadership, the last one first.
 func LastShown(lastTerm, applied uint64, clock int64, earlier iter.Seq[*raftpb.Entry]) Reading {
 	last := Reading{lastTerm, clock}
 	for e := range earlier {
@@ -82,7 +82,7 @@ func (c *Clock) Lead(term uint64, last Reading, wall, mono int64) {
 }
 
 // Follow makes the clock that of a member that does not lead; led is false while no
-// leader is known. What this member showed as the leader itself stays known.
+// leader is known. A former leader keeps the time that it showed as a reading.
 func (c *Clock) Follow(term uint64, led bool, mono int64) {
 	now := c.Now(mono)
 	if c.leads {
@@ -91,7 +91,7 @@ func (c *Clock) Follow(term uint64, led bool, mono int64) {
 	}
 	c.base, c.since, c.runs = now, mono, led
 	if led && term != c.term {
-		c.placed = false // until the new leader has told its offset
+		c.placed = false // until a heartbeat brings the new leader's offset
 	}
 }
 
@@ -123,8 +123,8 @@ func TimeOf(payload []byte) (time int64, ok bool) {
 	return int64(binary.LittleEndian.Uint64(payload)), true
 }
 
-// remember keeps a reading for the time when this member may lead. The two that can
-// count then are kept: of the last entry's term, and of the newest leader.
+// remember keeps a reading for the case that this member becomes leader. Two can count
+// then: that of the last entry's term, and that of the newest leader.
 func (c *Clock) remember(r Reading, lastTerm uint64) {
 	if c.newest.Term == lastTerm && c.newest.Term != c.ofLog.Term {
 		c.ofLog = c.newest
@@ -148,7 +148,7 @@ func later(a, b Reading) Reading {
 	return Reading{a.Term, max(a.Time, b.Time)}
 }
 
-// Applied takes the cluster time of an applied entry: it is at least this late.
+// Applied takes the cluster time of an applied entry. Cluster time is at least that.
 func (c *Clock) Applied(time, mono int64) {
 	if !c.leads && time > c.Now(mono) {
 		c.base, c.since = time, mono
@@ -196,10 +196,10 @@ func (c *Clock) Note(lastTerm uint64, mono int64) (Reading, bool) {
 	return Reading{}, false
 }
 
-// UntilExpiry is the time, in nanoseconds, after which this member proposes expiry; not
-// positive for now. next is the earliest deadline in the tree and applied the term of
-// the last applied entry. It is false while the member does not lead, or has applied no
-// entry of its own term: until then the deadlines that it sees may be old ones.
+// UntilExpiry returns after how many nanoseconds this member proposes expiry; 0 or less
+// means now. next is the earliest deadline in the tree, and applied the term of the last
+// applied entry. ok is false while the member does not lead, or has applied no entry of
+// its own term: until then an entry that it has not applied may extend the deadline.
 func (c *Clock) UntilExpiry(next int64, applied uint64, mono int64) (wait int64, ok bool) {
 	return next - c.Now(mono), c.leads && applied == c.term
 }

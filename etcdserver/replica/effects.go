@@ -22,15 +22,15 @@ type Effects struct {
 	// members an error of package membership or ErrUnsafeChange. Nil when it was
 	// carried out.
 	Refused   error
-	Malformed bool // with Refused: nobody may propose such an entry, a person should look
+	Malformed bool // with Refused: such an entry may not be proposed; worth a line in the log
 
 	NewLeader bool // the first entry of a leader
 	Barrier   bool // the members compare their trees here
-	Expiry    bool // expiry, whether or not anything was due
+	Expiry    bool // an expiry, of however many keys
 	Cluster   bool // Replica.Cluster is new
 
-	Change *membership.Change // of members, carried out; nil for none
-	Conf   *raftpb.ConfChange // raft is to make this change now; nil for none
+	Change *membership.Change // the change of members that was carried out; nil for none
+	Conf   *raftpb.ConfChange // the change that raft has to make now; nil for none
 }
 
 // FormatError is returned for an entry of a format that this release does not know.

@@ -13,9 +13,9 @@ import (
 // that asked for it, the cluster time at which the leader proposed it (8 bytes each,
 // big endian) and a body. A leader's first entry of a term is empty.
 //
-// A later release that needs another kind gives it a number above these and begins
-// its body with the release that introduced it: the length of the text in one byte,
-// then the text, such as "0.2.0". This release then stops and names it.
+// A later release that needs another kind gives it a number above these. The body then
+// begins with the release that introduced it, such as "0.2.0": the length of the text in
+// one byte, then the text. This release stops at such an entry and names the other one.
 const (
 	kindWrite   = 2 // the body is an operation as package store encodes it, without its time
 	kindBarrier = 3 // a place in the log at which the members compare their trees; no body

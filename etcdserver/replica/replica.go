@@ -1,18 +1,17 @@
 // Package replica is the replicated state machine of a member: the tree, the
-// members of the cluster, the raft configuration and the cluster version, as the
-// log makes them.
+// members of the cluster, the raft configuration and the cluster version.
 //
-// Entries go in, in log order, and effects come out, which the caller carries out.
+// Entries go in, in log order; effects come out, and the caller carries them out.
 // The package starts no goroutine, reads no clock and does no I/O, so equal entries
 // give equal state on every member, and the simulation runs the same code as the
 // server. Applying never fails for an entry of a format that this release knows:
-// what is not allowed is refused, on every member alike, and changes nothing.
+// an entry that is not allowed is refused, on every member alike, and changes nothing.
 //
-// What may be proposed is decided here too, in AdmitWrite and AdmitChange. Every way
-// into the log asks one of them.
+// AdmitWrite and AdmitChange decide what may be proposed. Every way into the log asks
+// one of them. Clock is the cluster time by which a leader stamps entries.
 //
-// One goroutine calls the methods of a Replica. The tree and the Cluster values may
-// be read by others at any time.
+// One goroutine calls the methods of a Replica. Other goroutines may read the tree and
+// the Cluster values at any time.
 package replica
 
 import (
@@ -39,15 +38,16 @@ type Replica struct {
 	ahead   ahead
 }
 
-// ahead is the part of the log that a copy of another member's state already holds.
+// ahead describes the entries that an installed copy already holds and that the log has
+// not reached yet.
 type ahead struct {
 	to   uint64            // raft index of the copy; 0 for none
 	conf *raftpb.ConfState // raft's configuration while those entries are passed over
 }
 
-// New returns the replica that a checkpoint at this position holds, or one before the
-// first entry. conf is the raft configuration there. The error is a *DowngradeError,
-// or says that /0 in the tree holds what this program does not write.
+// New returns the replica of a checkpoint at this position, or of an empty log at the
+// zero Position. conf is the raft configuration there. The error is a *DowngradeError,
+// or says that /0 in the tree holds values that this program does not write.
 func New(tree *store.Store, at Position, conf *raftpb.ConfState) (*Replica, error) {
 	r := &Replica{tree: tree, at: at, conf: raftpb.EnsureConfState(proto.CloneOf(conf))}
 	if err := r.readCluster(); err != nil {
@@ -68,9 +68,9 @@ func (r *Replica) Conf() *raftpb.ConfState { return r.conf }
 // Position is that of the last applied entry.
 func (r *Replica) Position() Position { return r.at }
 
-// Apply takes the next entry. It panics when an entry is missing before it. The error
-// is a *FormatError or a *DowngradeError: the entry was written by a later release,
-// this one must stop, and nothing was changed.
+// Apply applies the next entry. It panics when an entry is missing before it. The error
+// is ErrCopy, or a *FormatError or *DowngradeError: then a later release wrote the entry,
+// and nothing was changed. The member must stop.
 func (r *Replica) Apply(e *raftpb.Entry) (Effects, error) {
 	at := Position{e.GetIndex(), e.GetTerm()}
 	if at.Index <= r.ahead.to {
@@ -124,14 +124,16 @@ func (r *Replica) applyWrite(id uint64, op store.Op) (Effects, error) {
 		effects.Refused, effects.Malformed = err, true
 		return effects, nil
 	}
-	// An earlier release may lead that stamps by a clock of its own. Time does not go
-	// back on any member for that.
+	// A leader of an earlier release stamps by a clock of its own. Cluster time does not
+	// go back because of that.
 	op.Now = max(op.Now, r.tree.Clock())
 	effects.Time = op.Now
 	own := strings.HasPrefix(op.Path, clusterRoot)
 	if own {
-		if err := r.tooNew(op); err != nil {
-			return Effects{}, err
+		if op.Path == membership.VersionPath {
+			if err := checkVersion(op.Value); err != nil {
+				return Effects{}, err
+			}
 		}
 		if late := r.late(op); late != "" {
 			effects.Refused = &store.Error{Code: store.RaftInternal, Cause: "etcdserver: " + late, Index: r.tree.Index()}
@@ -170,10 +172,9 @@ func (r *Replica) InstallCopy(tree *store.Store, at Position, conf *raftpb.ConfS
 	return nil
 }
 
-// passOver takes an entry that the tree already holds. Raft has to follow the changes
-// of members. Whether one of them was refused when its turn came is not known any
-// more, so raft follows those that lead to the configuration of the copy. The error
-// is ErrCopy.
+// passOver handles an entry that the tree already holds. Raft still has to make the
+// changes of members. It is not known any more which of them were refused, so raft makes
+// those that lead to the configuration of the copy. The error is ErrCopy.
 func (r *Replica) passOver(e *raftpb.Entry) (Effects, error) {
 	var effects Effects
 	if e.GetType() == raftpb.EntryType_EntryConfChange {
@@ -191,13 +192,12 @@ func (r *Replica) passOver(e *raftpb.Entry) (Effects, error) {
 	return effects, nil
 }
 
-// ErrCopy is returned by Apply when the members of raft and of an installed copy
-// differ once the log has reached the copy. A restart mends it: then raft starts from
+// ErrCopy is returned by Apply when the configurations of raft and of an installed copy
+// differ once the log has reached the copy. A restart repairs that: raft then starts from
 // the copy.
 var ErrCopy = errors.New("replica: raft's members are not those of the installed copy, start the member again")
 
-// RaftConf is the configuration that raft has: Conf, except while entries that an
-// installed copy holds are passed over.
+// RaftConf is raft's configuration: that of Conf, except while Apply passes over entries.
 func (r *Replica) RaftConf() *raftpb.ConfState {
 	if r.ahead.to > 0 {
 		return r.ahead.conf
@@ -205,6 +205,6 @@ func (r *Replica) RaftConf() *raftpb.ConfState {
 	return r.conf
 }
 
-// PassedOver reports whether Apply passes over the entry at this raft index, since an
+// PassedOver reports whether Apply passes over the entry at this raft index because an
 // installed copy already holds it.
 func (r *Replica) PassedOver(index uint64) bool { return index <= r.ahead.to }
