@@ -2,7 +2,6 @@ package raftnode
 
 import (
 	"fmt"
-	"iter"
 	"slices"
 
 	"go.etcd.io/raft/v3"
@@ -34,6 +33,7 @@ type Core struct {
 	uncommitted        uint64 // bytes proposed in this leadership and not applied yet
 	reads              rounds
 	responses          []*raftpb.Message // for other members, due with the next Work
+	late               []*raftpb.Message // responses that Saved keeps until the next noteWork
 	last               uint64            // index of the last entry that Work gave to be saved
 	lastChange         uint64            // index of the last of them that changes the configuration
 	taken              uint64            // index of the newest snapshot that Work gave out
@@ -178,6 +178,10 @@ func (c *Core) Accepts(bytes uint64) bool {
 
 // Saved reports that an Append is durable, with the responses the Writer gave.
 func (c *Core) Saved(responses []*raftpb.Message) {
+	if c.guard.stepped { // raft may have replaced what was saved; the next Work shows that
+		c.late = append(c.late, responses...)
+		return
+	}
 	for _, m := range responses {
 		if m.GetTo() != c.cfg.ID {
 			if c.mem.holds(m) && c.guard.passes(m) {
@@ -186,7 +190,7 @@ func (c *Core) Saved(responses []*raftpb.Message) {
 			continue
 		}
 		if m.GetType() == raftpb.MsgStorageAppendResp {
-			c.guard.noteSaved(m)
+			m = c.guard.noteSaved(m)
 		}
 		if index := m.GetSnapshot().GetMetadata().GetIndex(); index > 0 {
 			c.applied = max(c.applied, index)
@@ -261,9 +265,11 @@ func (c *Core) Compact(index uint64, conf *raftpb.ConfState) (released uint64, e
 func (c *Core) Work() (Work, bool) {
 	c.campaignIfSole()
 	c.sendReads()
+	if !c.rn.HasReady() {
+		c.noteWork()
+	}
 	readable := c.reads.hasAnswers() && !c.Suspicious()
 	if !c.rn.HasReady() && len(c.responses) == 0 && !readable {
-		c.noteWork()
 		return Work{}, false
 	}
 	var w Work
@@ -354,15 +360,6 @@ func (c *Core) campaignIfSole() {
 
 // Term is the current term, as far as it is in the hands of the Writer.
 func (c *Core) Term() uint64 { return c.term }
-
-// Earlier returns the term of the last entry before this member's leadership, 0 for
-// an empty log, and the entries up to there that are in memory, the last one first.
-func (c *Core) Earlier() (lastTerm uint64, entries iter.Seq[*raftpb.Entry]) {
-	return c.mem.before(c.term)
-}
-
-// LastTerm is the term of the last durable entry, 0 for an empty log.
-func (c *Core) LastTerm() uint64 { return c.mem.lastTerm() }
 
 // Commit is the highest index known to be committed.
 func (c *Core) Commit() uint64 { return c.commit }

@@ -35,6 +35,15 @@ type Role struct {
 	Earlier  iter.Seq[*raftpb.Entry]
 }
 
+// Earlier returns the term of the last entry before this member's leadership, 0 for
+// an empty log, and the entries up to there that are in memory, the last one first.
+func (c *Core) Earlier() (lastTerm uint64, entries iter.Seq[*raftpb.Entry]) {
+	return c.mem.before(c.term)
+}
+
+// LastTerm is the term of the last durable entry, 0 for an empty log.
+func (c *Core) LastTerm() uint64 { return c.mem.lastTerm() }
+
 // role is the part of the status that changes rarely.
 type role struct {
 	name     string
