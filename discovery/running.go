@@ -169,7 +169,7 @@ func (c *Client) running(ctx context.Context, url string, within time.Duration) 
 
 // generation is that of the cluster. Members of earlier versions do not tell it.
 func generation(answer http.Header) string {
-	who, err := identity.Decode(answer.Get("X-Etcd2-Identity"))
+	who, err := identity.Decode(answer.Get(identity.Header))
 	if err != nil || who.Generation == identity.Joining {
 		return ""
 	}

@@ -7,6 +7,9 @@ import (
 	"strings"
 )
 
+// Header is the HTTP header that carries the header form.
+const Header = "X-Etcd2-Identity"
+
 const (
 	// headerBytesMax bounds the header form; a longer one is refused.
 	headerBytesMax = 1024

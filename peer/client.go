@@ -63,7 +63,7 @@ func (r *refusal) Error() string {
 // refused reads what is said in an answer that is no success.
 func refused(url string, answer *http.Response) error {
 	text, _ := io.ReadAll(io.LimitReader(answer.Body, 4096))
-	return &refusal{url, answer.StatusCode, strings.TrimSpace(string(text)), answer.Header.Get(headerCluster), answer.Header.Get(headerIdentity)}
+	return &refusal{url, answer.StatusCode, strings.TrimSpace(string(text)), answer.Header.Get(headerCluster), answer.Header.Get(identity.Header)}
 }
 
 // judge tells the member what an error says about its place in the cluster.
@@ -104,7 +104,7 @@ func (t *Transport) header(to membership.ID) http.Header {
 	h.Set(headerTo, to.String())
 	h.Set(headerVersion, version.Server)
 	h.Set(headerMinCluster, version.MinCluster)
-	h.Set(headerIdentity, t.introduction(t.trusted(to)))
+	h.Set(identity.Header, t.introduction(t.trusted(to)))
 	if urls := t.ownURLs(); len(urls) > 0 {
 		h.Set(headerURLs, strings.Join(urls, ","))
 	}

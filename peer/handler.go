@@ -95,10 +95,10 @@ func (t *Transport) admit(w http.ResponseWriter, r *http.Request) bool {
 		http.Error(w, "cluster ID mismatch", http.StatusPreconditionFailed)
 		return false
 	}
-	if who, err := identity.Decode(r.Header.Get(headerIdentity)); err == nil && t.otherGeneration(who.Generation) != nil {
+	if who, err := identity.Decode(r.Header.Get(identity.Header)); err == nil && t.otherGeneration(who.Generation) != nil {
 		id, _ := membership.ParseID(from)
 		t.logOtherGeneration(id, cmp.Or(r.Header.Get(headerURLs), r.RemoteAddr), who.Generation)
-		w.Header().Set(headerIdentity, t.introduction(false))
+		w.Header().Set(identity.Header, t.introduction(false))
 		http.Error(w, generationText, http.StatusPreconditionFailed)
 		return false
 	}

@@ -16,9 +16,6 @@ import (
 // one that was met before under its ID is refused: nothing is sent to it and nothing
 // from it reaches this member.
 
-// headerIdentity carries an encoded identity, in requests and responses.
-const headerIdentity = "X-Etcd2-Identity"
-
 // removedLinger is how long the stream to a dropped member lives on, so that what was
 // sent before, such as its removal, still arrives.
 const removedLinger = 500 * time.Millisecond
@@ -148,9 +145,9 @@ type caller struct {
 // identify checks the sender of an admitted request: first its identity, then whether
 // it was removed. It answers itself when the request is refused.
 func (t *Transport) identify(w http.ResponseWriter, r *http.Request, from membership.ID) (c caller, ok bool) {
-	who, err := identity.Decode(r.Header.Get(headerIdentity))
+	who, err := identity.Decode(r.Header.Get(identity.Header))
 	c = caller{id: from, who: who}
-	w.Header().Set(headerIdentity, t.introduction(false))
+	w.Header().Set(identity.Header, t.introduction(false))
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return c, false
@@ -163,7 +160,7 @@ func (t *Transport) identify(w http.ResponseWriter, r *http.Request, from member
 		if err != nil {
 			return c, t.refuse(w, r, from, err)
 		}
-		w.Header().Set(headerIdentity, t.introduction(who.Known()))
+		w.Header().Set(identity.Header, t.introduction(who.Known()))
 		c.met = true
 		return c, true
 	}
@@ -173,7 +170,7 @@ func (t *Transport) identify(w http.ResponseWriter, r *http.Request, from member
 	}
 	met := seen.Known() && who.Known()
 	if t.member.Removed(from) {
-		w.Header().Set(headerIdentity, t.introduction(met))
+		w.Header().Set(identity.Header, t.introduction(met))
 		if t.seldom.ok("removed " + from.String()) {
 			t.log.Warn(fmt.Sprintf("rejected the stream from peer %s since it was removed", from))
 		}
@@ -223,7 +220,7 @@ func (t *Transport) named(id membership.ID) string {
 // accepted checks the identity in the response that opens a stream, before anything is
 // sent on it.
 func (t *Transport) accepted(to membership.ID, url string, answer *http.Response) (identity.Identity, error) {
-	who, err := identity.Decode(answer.Header.Get(headerIdentity))
+	who, err := identity.Decode(answer.Header.Get(identity.Header))
 	if err != nil {
 		return who, fmt.Errorf("peer: the answer of %s: %w", url, err)
 	}
@@ -270,7 +267,7 @@ func loggedElsewhere(err error) bool {
 // checkAnswer checks the identity in a response. With proof, one without an identity
 // does not pass, so members of earlier versions do not either.
 func (t *Transport) checkAnswer(to membership.ID, answer *http.Response, proof bool) error {
-	who, err := identity.Decode(answer.Header.Get(headerIdentity))
+	who, err := identity.Decode(answer.Header.Get(identity.Header))
 	if err == nil {
 		err = t.member.Seen(to).Check(who)
 	}
@@ -312,7 +309,7 @@ func (t *Transport) refuseOwnID(w http.ResponseWriter, r *http.Request) bool {
 	if err != nil || from != t.member.ID() {
 		return false
 	}
-	who, err := identity.Decode(r.Header.Get(headerIdentity))
+	who, err := identity.Decode(r.Header.Get(identity.Header))
 	if err != nil || !who.Known() || who.Session == t.member.Identity().Session {
 		return false // an earlier version, or a URL that leads back to this process
 	}

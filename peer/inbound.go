@@ -86,7 +86,7 @@ func (t *Transport) serveStream(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, notReady, http.StatusServiceUnavailable)
 		return
 	}
-	introduced := w.Header().Get(headerIdentity)
+	introduced := w.Header().Get(identity.Header)
 	conn, buffered, err := http.NewResponseController(w).Hijack()
 	if err != nil {
 		t.log.Error("stream not opened", "from", from, "error", err)
@@ -192,7 +192,7 @@ func (in *inbound) run(ctx context.Context, introduced string) error {
 	answer := "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: " + protocol + "\r\n" +
 		headerCluster + ": " + in.t.member.ClusterID().String() + "\r\n" +
 		headerVersion + ": " + version.Server + "\r\n" +
-		headerIdentity + ": " + introduced + "\r\n\r\n"
+		identity.Header + ": " + introduced + "\r\n\r\n"
 	if _, err := in.conn.Write([]byte(answer)); err != nil {
 		return err
 	}

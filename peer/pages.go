@@ -48,7 +48,7 @@ func writeMembers(w http.ResponseWriter, c Cluster, who identity.Identity) {
 		list = append(list, member{m.ID, m.PeerURLs, m.Name, m.ClientURLs})
 	}
 	w.Header().Set("X-Etcd-Cluster-Id", c.ClusterID().String())
-	w.Header().Set(headerIdentity, generationOnly(who).String()) // members that join need the generation
+	w.Header().Set(identity.Header, generationOnly(who).String()) // members that join need the generation
 	writeJSON(w, list)
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"go.etcd.io/raft/v3/raftpb"
 
+	"etcd2/identity"
 	"etcd2/membership"
 )
 
@@ -47,7 +48,7 @@ func TestStrangers(t *testing.T) {
 			time.Sleep(time.Second)
 		}
 		answer, conn := open(t, net, m[0], "3", identified(3, 2).String())
-		if answer.StatusCode != 101 || !strings.Contains(answer.Header.Get(headerIdentity), own) {
+		if answer.StatusCode != 101 || !strings.Contains(answer.Header.Get(identity.Header), own) {
 			t.Errorf("a member that was met gets %d, %v, want this member's identity", answer.StatusCode, answer.Header)
 		}
 		_ = conn.Close()
@@ -66,7 +67,7 @@ func open(t *testing.T, lan *network, to *node, from, told string) (*http.Respon
 	request := "GET /raft/stream/" + from + " HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: " + protocol + "\r\n" +
 		"X-Etcd-Cluster-ID: c\r\nX-Server-From: " + from + "\r\nX-Server-Version: 2.3.8\r\nX-PeerURLs: http://10.0.0.9:2380\r\n"
 	if told != "" {
-		request += headerIdentity + ": " + told + "\r\n"
+		request += identity.Header + ": " + told + "\r\n"
 	}
 	if _, err := conn.Write([]byte(request + "\r\n")); err != nil {
 		t.Fatal(err)

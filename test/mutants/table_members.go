@@ -102,7 +102,7 @@ var memberMutants = []mutant{
 	},
 	{
 		name: "a member tells of entries that are not durable",
-		file: "etcdserver/identity.go",
+		file: "etcdserver/durable.go",
 		old:  "return min(d.commit.Load(), d.last.Load())",
 		new:  "return d.last.Load()",
 		test: []string{"./etcdserver", "-run", "TestWhatIsDurable"},
