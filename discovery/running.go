@@ -89,7 +89,7 @@ func (c *Config) dialTLS(ctx context.Context, network, addr string) (net.Conn, e
 type Running struct {
 	ClusterID  membership.ID
 	Members    []membership.Member // ascending by ID
-	Generation string              // of the cluster; "" as founded, or when the member does not tell
+	Generation string              // of the cluster; "" as founded, or from a member that does not tell it
 }
 
 // Running asks the peer URLs in turn, in sorted order, who the members of the
@@ -167,7 +167,7 @@ func (c *Client) running(ctx context.Context, url string, within time.Duration) 
 	return &Running{ClusterID: id, Members: members, Generation: generation(answer.Header)}, nil
 }
 
-// generation is that of the cluster. Members of earlier versions do not tell it.
+// generation returns that of the cluster; "" from members of earlier versions.
 func generation(answer http.Header) string {
 	who, err := identity.Decode(answer.Get(identity.Header))
 	if err != nil || who.Generation == identity.Joining {

@@ -26,7 +26,7 @@ type Agreement struct {
 	Index       uint64                   // raft index of the last check; 0 before the first
 	Time        time.Time                // when this member began with it; zero before the first
 	Members     map[membership.ID]Match  // the other members in that check
-	Reasons     map[membership.ID]string // why a member takes no part, of those that are Excluded
+	Reasons     map[membership.ID]string // why this member refuses those that are Excluded
 	Differing   []string                 // some of the keys found to differ in it, as whole-store paths
 	Refused     string                   // why this member serves nothing; "" while it does
 	Checks      uint64                   // compared with all others that could be reached, since the start
@@ -43,7 +43,7 @@ const (
 	Differs     Match = "differs"
 	Unreachable Match = "unreachable" // the member gave no answer
 	Pending     Match = "pending"     // it has not come to the mark, or it compares nothing at the moment
-	Excluded    Match = "refused"     // this member refuses it: it is not the one that was met before
+	Excluded    Match = "refused"     // this member refuses it, see package identity
 )
 
 // agreement is this member's share in the comparison of all trees. The applier

@@ -66,7 +66,7 @@ func (s *Server) compare(ctx context.Context, m mark) {
 	}
 }
 
-// logAbsent says that a member took no part in a check, unless it was only late.
+// logAbsent logs that a member took no part in a check, unless it is only late.
 func (s *Server) logAbsent(f found) {
 	if f.why == Pending {
 		return

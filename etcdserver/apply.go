@@ -80,7 +80,7 @@ func (s *Server) carryOut(e *raftpb.Entry, effects replica.Effects, passed bool)
 		s.leaderChanges.Add(1)
 	}
 	if effects.Barrier {
-		s.reachMark(e.GetIndex()) // first: a question about a mark that was passed gets no digest
+		s.reachMark(e.GetIndex()) // before progress: a question about a passed mark gets no digest
 	}
 	if effects.Malformed {
 		s.log.Error("log entry ignored: no release proposes such an entry", "index", e.GetIndex(), "error", effects.Refused)
@@ -117,7 +117,7 @@ func (s *Server) changeConf(cc *raftpb.ConfChange) error {
 	return nil
 }
 
-// answer gives the request that waits for an entry its outcome.
+// answer gives the waiter of an entry, if there is one, its outcome.
 func (s *Server) answer(effects replica.Effects, at Position) {
 	if effects.Request == 0 {
 		return

@@ -18,7 +18,8 @@ func (s *Server) forceNewCluster(found *wal.State, meta snap.Meta) error {
 	if err := s.beginLogAt(found, meta); err != nil {
 		return err
 	}
-	// Before the log: a log that is forced must never meet the others as the old cluster.
+	// Before the log: with a forced log the member must never appear to the others as one of
+	// the old cluster.
 	generation := localstate.NewGeneration()
 	if err := s.local.SetGeneration(generation); err != nil {
 		return err

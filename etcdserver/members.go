@@ -27,9 +27,9 @@ func (s *Server) AddMember(ctx context.Context, peerURLs []string) (membership.M
 	return m, err
 }
 
-// RemoveMember removes a member for good; it may be this one. Under the strict check
-// the last voter stays. Errors are membership.ErrIDRemoved, membership.ErrIDNotFound, ErrUnsafeChange, or a
-// *store.Error as with AddMember.
+// RemoveMember removes a member for good; it may be this one. The strict check refuses to
+// remove the last voter. Errors are membership.ErrIDRemoved, membership.ErrIDNotFound,
+// ErrUnsafeChange, or a *store.Error as with AddMember.
 func (s *Server) RemoveMember(ctx context.Context, id membership.ID) error {
 	return s.changeMembers(ctx, membership.Change{Kind: membership.Remove, Member: membership.Member{ID: id}})
 }
@@ -254,7 +254,7 @@ func (s *Server) allow(ctx context.Context, c membership.Change) error {
 		}
 	}
 	if c.Kind == membership.Remove && voters == 0 && (s.cfg.StrictReconfig || len(progress) > 1) {
-		return s.unsafe(c, 0, 1) // learners would never get a vote
+		return s.unsafe(c, 0, 1) // learners could never be promoted
 	}
 	quorum := voters/2 + 1
 	if !s.cfg.StrictReconfig || c.Kind == membership.Update || c.Kind == membership.Promote || voters == 0 || inContact >= quorum {

@@ -31,8 +31,8 @@ func (s *Server) takeRole(r raftnode.Role) {
 	}
 }
 
-// setClock makes the clock that of a leader or of a follower. A leader continues from
-// what its log shows: what is applied, and the stamps of the entries behind that.
+// setClock makes the clock that of a leader or of a follower. A leader continues from the
+// cluster time of what is applied and from the stamps of later entries in its log.
 func (s *Server) setClock(r raftnode.Role) {
 	if !r.Leads {
 		s.clock.change(func(t *replica.Clock, mono int64) { t.Follow(r.Term, r.Leader != 0, mono) })

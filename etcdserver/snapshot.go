@@ -121,7 +121,7 @@ func (s *Server) install(c raftnode.Committed) error {
 	return nil
 }
 
-// installer puts the state of a checkpoint into the replica.
+// installer is Replica.Install or Replica.InstallCopy.
 type installer func(tree *store.Store, at replica.Position, conf *raftpb.ConfState) error
 
 // takeOver makes the received checkpoint this member's file and, when check has

@@ -13,8 +13,8 @@ import (
 var ErrFormat = errors.New("store: malformed record")
 
 // ErrVersion is wrapped, beside ErrFormat, by the error of ParseOp for a record of a
-// later version. A new action or flag takes a new version, so that an earlier release
-// never mistakes the record for a malformed one.
+// later version. A new action or flag needs a new version, so that an earlier release
+// does not take the record for a malformed one.
 var ErrVersion = errors.New("store: record of a later version")
 
 // recordVersion begins every record. A record is the version, numbers in the

@@ -18,7 +18,7 @@ type agreementJSON struct {
 	Index       uint64                      `json:"raftIndex"`         // of the last check; 0 before the first
 	Time        *time.Time                  `json:"time,omitempty"`    // of the last check
 	Members     map[string]etcdserver.Match `json:"members"`           // the other members in it
-	Reasons     map[string]string           `json:"reasons,omitempty"` // why a member is refused
+	Reasons     map[string]string           `json:"reasons,omitempty"` // why this member refuses others
 	Differing   []string                    `json:"differing"`         // some of the keys that differ
 	Checks      uint64                      `json:"checks"`
 	Divergences uint64                      `json:"divergences"`

@@ -9,15 +9,16 @@ import (
 	"etcd2/store"
 )
 
-// moment is the time by which an answer shows deadlines, in Unix nanoseconds.
+// moment is the time at which an answer shows TTLs and expirations, in Unix nanoseconds.
 type moment struct {
 	now    int64 // cluster time from which TTLs count
 	offset int64 // what to add to cluster time to get wall time
 	floor  int64 // no expiration is shown before this wall time
 }
 
-// moment is the present one. While there is no leader cluster time stands still, so
-// the deadline of a living key may lie before the wall time; it is shown as now.
+// moment returns the present moment. While there is no leader cluster time stands still,
+// so the deadline of a key that still exists may lie before the wall time; it is shown as
+// now.
 func (h *handler) moment() moment {
 	return moment{now: h.Now(), offset: h.WallOffset(), floor: time.Now().UnixNano()}
 }

@@ -169,8 +169,8 @@ func (h *handler) transferLeader(ctx context.Context, w http.ResponseWriter, to 
 	}
 }
 
-// memberID parses the ID of a member that a request names. ok is false when it has been
-// answered: no member can have this ID. Raft takes 0 for "no member".
+// memberID parses the ID of a member that a request names. If no member can have that ID,
+// it answers the request and ok is false. To raft, 0 means "no member".
 func memberID(w http.ResponseWriter, text string) (id membership.ID, ok bool) {
 	id, err := membership.ParseID(text)
 	switch {
@@ -197,8 +197,8 @@ func (h *handler) readPeerURLs(w http.ResponseWriter, r *http.Request) (urls []s
 	return urls, true
 }
 
-// isJSON reports whether a Content-Type names JSON. HTTP libraries add parameters such
-// as charset on their own; they change nothing.
+// isJSON reports whether a Content-Type names JSON. Parameters such as charset, which HTTP
+// libraries add by default, are ignored.
 func isJSON(contentType string) bool {
 	media, _, err := mime.ParseMediaType(contentType)
 	return err == nil && media == "application/json"

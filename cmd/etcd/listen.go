@@ -118,9 +118,9 @@ func (l *listeners) prepareClients(c *Config) {
 }
 
 // MemberTLS returns the settings with which a proxy dials members at their client URLs
-// and at their peer URLs. Each port gets the files of its own side. The other side's are
-// used for a side without any, and at the client URLs as well: what the peer flags alone
-// made possible there stays possible.
+// and at their peer URLs. Each port gets the files of its own side. A side without files
+// gets those of the other side. Client URLs get the files of the peer side in any case:
+// in 2.3.8 only these count there.
 func (l *listeners) MemberTLS(c *Config) (clients, peers func() *tls.Config) {
 	l.prepareClients(c)
 	peer := l.peer.source

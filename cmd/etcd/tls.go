@@ -25,8 +25,8 @@ type side struct {
 	source  *tlsconf.Source // nil until it is needed
 	log     *slog.Logger
 
-	prepared bool
-	dialled  bool // a proxy dials members with the files, also when it listens on http
+	prepared bool // prepare was called
+	dialled  bool // a proxy dials members with the files, so they are not unused on http
 }
 
 // prepare settles what comes of the wish for automatic certificates and logs the
@@ -55,8 +55,8 @@ func (s *side) prepare(dataDir string, hosts []string) {
 	}
 }
 
-// forDialling reports whether the files say how to dial a server of somebody else: with
-// which certificate, or which CA it has.
+// forDialling reports whether the files are of use to dial a member: there is a
+// certificate to show, or a CA to trust.
 func (s *side) forDialling() bool {
 	f := s.files
 	return !f.Auto && (f.Given() || f.TrustedCA != "" || f.CA != "")
@@ -88,20 +88,21 @@ func (s *side) secure(u *url.URL, what string) error {
 	return nil
 }
 
-// warnOpen warns once when one of the peer URLs is plain http and not on loopback:
-// whoever reaches it can pose as a member.
+// warnOpen warns once if a peer URL is plain http and not on loopback: any process that
+// reaches it can pose as a member.
 func (s *side) warnOpen(urls []string) {
 	i := slices.IndexFunc(urls, func(text string) bool {
 		u, err := url.Parse(text)
 		return err == nil && u.Scheme == "http" && !loopback(u.Hostname())
 	})
 	if i >= 0 {
-		s.log.Warn(fmt.Sprintf("the peer URL %s is not protected: whoever reaches it can pose as a member and change all data; "+
+		s.log.Warn(fmt.Sprintf("the peer URL %s is not protected: any process that reaches it can pose as a member and change all data; "+
 			"use https with --peer-cert-file, --peer-key-file, --peer-trusted-ca-file and --peer-client-cert-auth, or let only members reach it", urls[i]))
 	}
 }
 
-// loopback reports whether a host is this machine alone. Names are not looked up.
+// loopback reports whether a host is localhost or a loopback address. Names are not
+// looked up.
 func loopback(host string) bool {
 	ip := net.ParseIP(host)
 	return host == "localhost" || ip != nil && ip.IsLoopback()

@@ -7,14 +7,13 @@ import (
 	"slices"
 )
 
-// errNoName says that settings were used for a connection to no host in particular.
+// errNoName is returned for a connection without a host name to verify.
 var errNoName = errors.New("tlsconf: no server name to verify")
 
-// ClientOf returns the settings of one connection to a server that may belong to any of
-// several sides, to be dialled now with Handshake. The certificate of the server has to
-// be in order for one of them, by its CAs, revocation lists and name. The certificate
-// shown to the server is one that it asks for, and rather that of the side which accepts
-// the server: CAs may bear the same name.
+// ClientOf returns the settings of one connection, to be made now with Handshake, to a
+// server that may belong to any of several sides. One side has to accept the server's
+// certificate by its CAs, revocation lists and name. The server is shown a certificate of
+// a CA that it names, preferably that of the accepting side: two CAs may have one name.
 func ClientOf(sides ...*Source) *tls.Config {
 	all := make([]side, len(sides))
 	for i, s := range sides {
@@ -22,7 +21,7 @@ func ClientOf(sides ...*Source) *tls.Config {
 	}
 	t := &tls.Config{
 		MinVersion:         tls.VersionTLS12,
-		InsecureSkipVerify: true, // VerifyConnection does all of it
+		InsecureSkipVerify: true, // VerifyConnection verifies instead
 	}
 	t.VerifyConnection = func(c tls.ConnectionState) error {
 		return acceptAny(all, t.ServerName, c)
@@ -33,14 +32,14 @@ func ClientOf(sides ...*Source) *tls.Config {
 	return t
 }
 
-// side is what a Source has for one connection.
+// side is the Config and present material of a Source, for one connection.
 type side struct {
 	cfg *Config
 	*material
 }
 
-// acceptAny makes the side that accepts the server the first one. The error is that of
-// the first side which knows the CA, or that of the first.
+// acceptAny moves the side that accepts the server to the front. The error is that of the
+// first side that knows the server's CA, or else of the first side.
 func acceptAny(sides []side, name string, c tls.ConnectionState) error {
 	var first error
 	for i, s := range sides {
@@ -56,7 +55,7 @@ func acceptAny(sides []side, name string, c tls.ConnectionState) error {
 	return first
 }
 
-// verifyServer does what crypto/tls does for a client, and verify.
+// verifyServer verifies a server as crypto/tls does for a client, and then by verify.
 func (s *side) verifyServer(name string, c tls.ConnectionState) error {
 	if !s.cfg.Auto {
 		if name == "" {
@@ -75,8 +74,8 @@ func (s *side) verifyServer(name string, c tls.ConnectionState) error {
 	return s.verify(c)
 }
 
-// choose returns the certificate to show to a server: one whose CA it names, and rather
-// one that is made for clients. Without such a one it is empty, as with crypto/tls.
+// choose returns the certificate to show to a server: one of a CA that the server names,
+// preferably one made for clients. If there is none it is empty, as with crypto/tls.
 func choose(sides []side, r *tls.CertificateRequestInfo) *tls.Certificate {
 	var chosen *tls.Certificate
 	for _, s := range sides {
