@@ -109,7 +109,7 @@ func (s *Server) beginSession(found wal.State, meta snap.Meta, joins bool) error
 		return err
 	}
 	state := st.local.State()
-	st.who = peerid.Identity{Incarnation: state.Incarnation, Start: state.Starts, Session: session}
+	st.who = peerid.Identity{Incarnation: state.Incarnation, Start: state.Starts, Session: session, Past: state.Past()}
 	st.generation = state.Generation
 	st.fresh, st.refuses, st.refusedBy = map[membership.ID]peerid.Seen{}, map[membership.ID]string{}, map[membership.ID]string{}
 	st.durable.term.Store(found.Hard.GetTerm())
@@ -223,6 +223,17 @@ func (s *Server) RefusedBy(id membership.ID, reason string) {
 	st.mu.Unlock()
 	if reason == "" {
 		s.notices.withdraw(id)
+		s.recordAccepted(id)
+	}
+}
+
+// recordAccepted keeps that a member has accepted this session. After many starts it is
+// what shows that member that this directory is no older copy.
+func (s *Server) recordAccepted(id membership.ID) {
+	st := &s.standing
+	err := st.local.Update(func(state *localstate.State) { state.Accepted[uint64(id)] = st.who.Session })
+	if err != nil {
+		s.log.Warn("it is not recorded that a member has accepted this one", "member", id, "error", err)
 	}
 }
 

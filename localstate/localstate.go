@@ -20,6 +20,8 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 
 	"etcd2/identity"
@@ -54,6 +56,8 @@ func (c Config) withDefaults() Config {
 type State struct {
 	Incarnation string                   // of the data directory: 32 hex digits, never changed
 	Starts      uint64                   // processes started on the directory so far
+	Sessions    []string                 // of the latest starts, the last one at the end; at most sessionsMax
+	Accepted    map[uint64]string        // by other member, the last session that it has accepted; never nil
 	Generation  string                   // of the cluster: "" as founded, else 32 hex digits; identity.Joining before it is known
 	Seen        map[uint64]identity.Seen // of each other member, by member ID; never nil
 	Time        Time
@@ -65,9 +69,24 @@ type Time struct {
 	Time int64  // ns since 1970
 }
 
+// sessionsMax bounds the sessions that are kept beside those that were accepted.
+const sessionsMax = 16
+
+// Past are the sessions before the latest one that this directory knows of, as
+// identity.Identity tells them.
+func (s State) Past() string {
+	past := slices.Clone(s.Sessions[:max(len(s.Sessions)-1, 0)])
+	for _, id := range slices.Sorted(maps.Keys(s.Accepted)) {
+		if of := s.Accepted[id]; !slices.Contains(s.Sessions, of) && !slices.Contains(past, of) {
+			past = append(past, of)
+		}
+	}
+	return strings.Join(past, ",")
+}
+
 // clone returns a copy that shares nothing.
 func (s State) clone() State {
-	s.Seen = maps.Clone(s.Seen)
+	s.Seen, s.Accepted, s.Sessions = maps.Clone(s.Seen), maps.Clone(s.Accepted), slices.Clone(s.Sessions)
 	return s
 }
 
@@ -90,7 +109,7 @@ func Open(cfg Config) (*File, error) {
 	f := &File{cfg: cfg, name: filepath.Join(cfg.Dir, FileName)}
 	content, err := read(cfg.FS, f.name)
 	if errors.Is(err, os.ErrNotExist) {
-		f.state = State{Incarnation: random(16), Seen: map[uint64]identity.Seen{}}
+		f.state = State{Incarnation: random(16), Seen: map[uint64]identity.Seen{}, Accepted: map[uint64]string{}}
 		if err := cfg.FS.MkdirAll(cfg.Dir, 0o700); err != nil {
 			return nil, fmt.Errorf("localstate: %w", err)
 		}
@@ -157,7 +176,11 @@ func (f *File) Update(change func(*State)) error {
 // Begin counts a start of the member and returns the session of this start, which
 // is random. The member calls it once, before it talks to others.
 func (f *File) Begin() (session string, err error) {
-	return random(8), f.Update(func(s *State) { s.Starts++ })
+	session = random(8)
+	return session, f.Update(func(s *State) {
+		s.Starts++
+		s.Sessions = append(s.Sessions[max(len(s.Sessions)+1-sessionsMax, 0):], session)
+	})
 }
 
 // SetTime keeps a note of the cluster time.
@@ -177,7 +200,8 @@ func random(n int) string {
 
 func equal(a, b State) bool {
 	return a.Incarnation == b.Incarnation && a.Starts == b.Starts && a.Generation == b.Generation &&
-		a.Time == b.Time && maps.Equal(a.Seen, b.Seen)
+		a.Time == b.Time && maps.Equal(a.Seen, b.Seen) &&
+		slices.Equal(a.Sessions, b.Sessions) && maps.Equal(a.Accepted, b.Accepted)
 }
 
 // read returns the content of a file.
