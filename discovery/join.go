@@ -20,6 +20,8 @@ type Joined struct {
 	ClusterID membership.ID
 	Self      membership.ID
 	Remotes   []membership.Member // the other members, ascending by ID; names are those of the initial cluster
+
+	Generation string // of the cluster; "" as founded, or when it is not known
 }
 
 // Join asks the other members of the initial cluster for the cluster that runs,
@@ -84,7 +86,7 @@ func (c *Client) pair(ctx context.Context, name string, peers membership.Peers, 
 		return nil, errors.New("member count is unequal")
 	}
 	unpaired := maps.Clone(peers)
-	j := &Joined{ClusterID: running.ClusterID}
+	j := &Joined{ClusterID: running.ClusterID, Generation: running.Generation}
 	for _, m := range running.Members {
 		listed, ok := c.find(ctx, m.PeerURLs, unpaired)
 		if !ok {

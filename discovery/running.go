@@ -15,6 +15,7 @@ import (
 	"slices"
 	"time"
 
+	"etcd2/identity"
 	"etcd2/internal/tlsconf"
 	"etcd2/membership"
 )
@@ -86,8 +87,9 @@ func (c *Config) dialTLS(ctx context.Context, network, addr string) (net.Conn, e
 
 // Running is a cluster as one of its members describes it.
 type Running struct {
-	ClusterID membership.ID
-	Members   []membership.Member // ascending by ID
+	ClusterID  membership.ID
+	Members    []membership.Member // ascending by ID
+	Generation string              // of the cluster; "" as founded, or when the member does not tell
 }
 
 // Running asks the peer URLs in turn, in sorted order, who the members of the
@@ -162,7 +164,16 @@ func (c *Client) running(ctx context.Context, url string, within time.Duration) 
 	if err != nil {
 		return nil, fmt.Errorf("could not parse the cluster ID from cluster res: %w", err)
 	}
-	return &Running{ClusterID: id, Members: members}, nil
+	return &Running{ClusterID: id, Members: members, Generation: generation(answer.Header)}, nil
+}
+
+// generation is that of the cluster. Members of earlier versions do not tell it.
+func generation(answer http.Header) string {
+	who, err := identity.Decode(answer.Get("X-Etcd2-Identity"))
+	if err != nil || who.Generation == identity.Joining {
+		return ""
+	}
+	return who.Generation
 }
 
 // get returns the answer and its body. With an error about the body the answer

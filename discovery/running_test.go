@@ -199,3 +199,31 @@ func FuzzDecodeMembers(f *testing.F) {
 		}
 	})
 }
+
+// Members that join learn the generation of the cluster, if the member that is asked tells
+// it.
+func TestGeneration(t *testing.T) {
+	const forced = "00112233445566778899aabbccddeeff"
+	for told, want := range map[string]string{
+		"":                         "", // an earlier version
+		"generation=":              "",
+		"generation=" + forced:     forced,
+		"generation=joining":       "",
+		"generation=blue":          "",
+		"generation=" + forced[1:]: "",
+	} {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("X-Etcd-Cluster-Id", "abc")
+			if told != "" {
+				w.Header().Set("X-Etcd2-Identity", told)
+			}
+			io.WriteString(w, `[{"id":1,"peerURLs":["http://127.0.0.1:2380"]}]`)
+		}))
+		c, _ := newClient(Config{})
+		r, err := c.Running(t.Context(), []string{server.URL})
+		if err != nil || r.Generation != want {
+			t.Errorf("X-Etcd2-Identity: %s: Running = %+v, %v, want generation %q", told, r, err, want)
+		}
+		server.Close()
+	}
+}

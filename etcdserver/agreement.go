@@ -22,15 +22,16 @@ import (
 // Each member compares the trees as they are at the mark. One that differs from
 // what a quorum agrees on serves nothing more until it has a new copy.
 type Agreement struct {
-	Interval    time.Duration           // between two checks; 0 when there are none
-	Index       uint64                  // raft index of the last check; 0 before the first
-	Time        time.Time               // when this member began with it; zero before the first
-	Members     map[membership.ID]Match // the other members in that check
-	Differing   []string                // some of the keys found to differ in it, as whole-store paths
-	Refused     string                  // why this member serves nothing; "" while it does
-	Checks      uint64                  // compared with all others that could be reached, since the start
-	Divergences uint64                  // checks that found a difference
-	Refetches   uint64                  // copies of another member's data that this one took over
+	Interval    time.Duration            // between two checks; 0 when there are none
+	Index       uint64                   // raft index of the last check; 0 before the first
+	Time        time.Time                // when this member began with it; zero before the first
+	Members     map[membership.ID]Match  // the other members in that check
+	Reasons     map[membership.ID]string // why a member takes no part, of those that are Excluded
+	Differing   []string                 // some of the keys found to differ in it, as whole-store paths
+	Refused     string                   // why this member serves nothing; "" while it does
+	Checks      uint64                   // compared with all others that could be reached, since the start
+	Divergences uint64                   // checks that found a difference
+	Refetches   uint64                   // copies of another member's data that this one took over
 }
 
 // Match is what came of the comparison with one member.
@@ -42,6 +43,7 @@ const (
 	Differs     Match = "differs"
 	Unreachable Match = "unreachable" // the member gave no answer
 	Pending     Match = "pending"     // it has not come to the mark, or it compares nothing at the moment
+	Excluded    Match = "refused"     // this member refuses it: it is not the one that was met before
 )
 
 // agreement is this member's share in the comparison of all trees. The applier
@@ -93,6 +95,13 @@ func (s *Server) Agreement() Agreement {
 	defer a.mu.Unlock()
 	shown := a.shown
 	shown.Members = maps.Clone(shown.Members)
+	shown.Reasons = s.excluded()
+	for id := range shown.Reasons {
+		if shown.Members == nil {
+			shown.Members = map[membership.ID]Match{}
+		}
+		shown.Members[id] = Excluded
+	}
 	return shown
 }
 

@@ -48,6 +48,7 @@ func (s *Server) compare(ctx context.Context, m mark) {
 	for found := range s.askAll(patience, m.index) {
 		if found.digest == nil {
 			s.agreement.note(found.member, found.why)
+			s.logAbsent(found)
 			continue
 		}
 		c.digests[found.member] = found.digest
@@ -63,6 +64,18 @@ func (s *Server) compare(ctx context.Context, m mark) {
 	if ctx.Err() == nil && m.copies == s.agreement.copies.Load() {
 		s.conclude(ctx, c)
 	}
+}
+
+// logAbsent says that a member took no part in a check, unless it was only late.
+func (s *Server) logAbsent(f found) {
+	if f.why == Pending {
+		return
+	}
+	reason := string(f.why)
+	if why, excluded := s.excluded()[f.member]; excluded {
+		reason = "refused: " + why
+	}
+	s.log.Warn("a member took no part in the consistency check", "member", f.member, "reason", reason)
 }
 
 // found is the digest of another member, or why there is none.

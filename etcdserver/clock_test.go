@@ -145,3 +145,71 @@ func TestIdleClusterIsSilent(t *testing.T) {
 		}
 	})
 }
+
+// Cluster time falls behind the wall clock with every change of leaders. A restart of
+// all members does not give that time back.
+func TestRestartAfterLeaderChanges(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGroup(t, 3)
+		defer g.endAll()
+		g.startAll()
+		for range 10 {
+			l := g.leader()
+			g.isolate(l, true)
+			next := g.leader((l+1)%3, (l+2)%3)
+			g.members[next].set("moved", "v", 0)
+			g.isolate(l, false)
+			g.settle()
+		}
+		g.members[g.leader()].set("key", "v", 8*time.Second)
+		start := time.Now()
+		for i := range g.members {
+			g.crash(i)
+		}
+		for i := range g.members {
+			g.launch(i)
+		}
+		l := g.leader()
+		outage := time.Since(start)
+		g.members[l].expires("key")
+		if took := time.Since(start); took < 8*time.Second || took > 8*time.Second+outage+200*time.Millisecond {
+			t.Errorf("a TTL of 8s took %v over an outage of %v", took, outage)
+		}
+	})
+}
+
+// What answers show as expiration is the wall time at which the key goes, the same on
+// every member, though cluster time lags behind by now.
+func TestExpirationIsWallTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGroup(t, 3)
+		defer g.endAll()
+		g.startAll()
+		for range 3 {
+			l := g.leader()
+			g.isolate(l, true)
+			time.Sleep(20 * time.Second)
+			g.isolate(l, false)
+			g.settle()
+		}
+		l := g.leader()
+		g.members[l].set("key", "v", 5*time.Second)
+		time.Sleep(2 * g.members[l].cfg.Tick) // a heartbeat
+		g.settle()
+		var shown []int64
+		for _, r := range g.members {
+			v, _, err := r.Get("/1/key")
+			if err != nil {
+				t.Fatal(err)
+			}
+			shown = append(shown, v.Node.Expires+r.WallOffset())
+		}
+		if shown[0] != shown[1] || shown[1] != shown[2] {
+			t.Errorf("the members show the expirations %v, want the same", shown)
+		}
+		g.members[l].expires("key")
+		if off := time.Since(time.Unix(0, shown[0])); off.Abs() > 100*time.Millisecond {
+			t.Errorf("the key went %v after its expiration", off)
+		}
+	})
+}

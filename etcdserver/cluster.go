@@ -1,6 +1,7 @@
 package etcdserver
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -63,7 +64,7 @@ func (s *Server) ClusterVersion() string { return s.cluster.Load().Version() }
 // Health is nil when a quorum confirms its leader to this member and the member
 // keeps up with it. It waits no longer than a request may.
 func (s *Server) Health(ctx context.Context) error {
-	if err := s.agreement.refusal(); err != nil {
+	if err := cmp.Or(s.agreement.refusal(), s.outcast()); err != nil {
 		return err
 	}
 	return s.confirm(ctx)
@@ -72,7 +73,7 @@ func (s *Server) Health(ctx context.Context) error {
 // Ready is nil when the member can serve reads and writes; else the error says
 // what it waits for.
 func (s *Server) Ready() error {
-	refused := s.agreement.refusal()
+	refused := cmp.Or(s.agreement.refusal(), s.outcast())
 	switch {
 	case refused != nil:
 		return refused

@@ -27,6 +27,9 @@ type Config struct {
 	Founders  []membership.Member // who founds the cluster, this member among them
 	Join      bool                // the cluster runs already and has added this member; Founders is empty
 	Remotes   []membership.Member // with Join: whom to reach until the log has told
+	// Generation is, with Join, that of the cluster, as its members tell it. Without it
+	// the member adopts that of the first member it meets.
+	Generation string
 
 	// Peers makes the way to the other members. Open calls it once; the server it is
 	// given has an identity and a view of its cluster, and answers nothing yet.

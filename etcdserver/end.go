@@ -22,19 +22,6 @@ const removalGrace = time.Second
 // for it is out.
 func (s *Server) leave() { time.AfterFunc(removalGrace, func() { s.end(ErrRemoved) }) }
 
-// Expelled is told that another member knows this one as removed. As long as this
-// one has a leader it is a member: then the other one was made a cluster of its own,
-// with ForceNewCluster, and a mistake with one member must not end the rest. Who was
-// removed has no leader for long, and is told again.
-func (s *Server) Expelled() {
-	switch {
-	case s.node.Status().Leader == 0, s.Removed(s.id):
-		s.end(ErrRemoved)
-	case s.contested.CompareAndSwap(false, true):
-		s.log.Error("another member says that this one was removed, but its leader does not: was that one started with --force-new-cluster? Remove it from this cluster")
-	}
-}
-
 // ConflictError ends Run of a member that has never had a leader and finds that
 // those it was told are its cluster belong to another one.
 type ConflictError struct {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"etcd2/etcdserver/replica"
+	"etcd2/localstate"
 	"etcd2/snap"
 	"etcd2/wal"
 )
@@ -15,6 +16,11 @@ func (s *Server) forceNewCluster(found *wal.State, meta snap.Meta) error {
 		return ErrRemoved
 	}
 	if err := s.beginLogAt(found, meta); err != nil {
+		return err
+	}
+	// Before the log: a log that is forced must never meet the others as the old cluster.
+	generation := localstate.NewGeneration()
+	if err := s.standing.local.Update(func(state *localstate.State) { state.Generation = generation }); err != nil {
 		return err
 	}
 	at := s.replica.Position()

@@ -58,12 +58,14 @@ func TestForceNewCluster(t *testing.T) {
 				g.launch(kept).await()
 				g.members[kept].set("newer", "v", 0)
 
-				// Those that were given up are told so, should they come back.
+				// Those that were given up are another cluster, should they come back.
 				other := (kept + 1) % 3
 				g.launch(other)
-				if err := g.gone(other); !errors.Is(err, ErrRemoved) {
-					t.Errorf("Run of a member given up = %v, want ErrRemoved", err)
+				time.Sleep(time.Minute)
+				if err := g.members[other].Ready(); err == nil || g.members[other].Status().Leader != 0 {
+					t.Errorf("a member given up: Ready() = %v, %+v, want no leader", err, g.members[other].Status())
 				}
+				g.end(other)
 				n := g.add(kept)
 				g.launch(n).await()
 				g.voters(kept, 2)

@@ -17,6 +17,7 @@ import (
 
 	"etcd2/etcdserver/replica"
 	"etcd2/internal/disk"
+	"etcd2/localstate"
 	"etcd2/membership"
 	"etcd2/raftnode"
 	"etcd2/snap"
@@ -48,7 +49,7 @@ func Open(cfg Config) (*Server, error) {
 		agreement: newAgreement(cfg.AgreementInterval),
 		announced: make(chan struct{}), stopping: make(chan struct{}), ended: make(chan error, 1),
 		newRole: newBell(), newConf: newBell(), changing: make(chan struct{}, 1), decided: make(chan struct{}),
-		returned: newReturned(), refusals: make(chan refusal, refusalsMax),
+		returned: newReturned(), refusals: make(chan refusal, refusalsMax), notices: notices{contact: now},
 	}
 	if err := s.open(); err != nil {
 		s.abandon()
@@ -88,8 +89,12 @@ func (s *Server) open() error {
 	if err := s.makeReplica(meta); err != nil {
 		return err
 	}
-	founding := false
+	founding, empty := false, false
 	if len(found.Entries) == 0 && found.PrevIndex == 0 && meta.Index == 0 {
+		if err := s.openLocal(); err != nil {
+			return err
+		}
+		empty = true
 		// A member that joins has nothing to write: it learns all from the leader.
 		if founding = len(who.Founders) > 0; founding {
 			if found.Entries, found.Hard, err = s.bootstrap(who.Founders); err != nil {
@@ -99,6 +104,9 @@ func (s *Server) open() error {
 		s.log.Info(fmt.Sprintf("starting member %s in cluster %s", s.id, s.clusterID))
 	} else {
 		if err := s.checkFit(found, meta); err != nil {
+			return err
+		}
+		if err := s.openLocal(); err != nil {
 			return err
 		}
 		if meta.Index > 0 {
@@ -114,6 +122,9 @@ func (s *Server) open() error {
 		}
 		// Only a leader adds to the entries that a cluster begins with.
 		s.hadLeader.Store(meta.Index > 0 || len(found.Entries) > len(who.Founders))
+	}
+	if err := s.beginSession(found, meta, empty && !founding); err != nil {
+		return err
 	}
 	return s.restore(found, meta, founding)
 }
@@ -217,6 +228,15 @@ func (c Config) CheckUnused() error {
 	if found {
 		return fmt.Errorf("%w: %s holds a checkpoint, but there is no log in %s; start with the --wal-dir it was made with, or restore the log from a backup",
 			ErrDataDir, dir, c.WALDir)
+	}
+	local, err := localstate.Exists(c.localConfig())
+	if err != nil {
+		return err
+	}
+	if local {
+		return fmt.Errorf("%w: %s belongs to a member whose log is not in %s; start with the --wal-dir it was made with, restore the log from a backup, "+
+			"or remove the member from its cluster and add it again with an empty data directory",
+			ErrDataDir, filepath.Join(c.localConfig().Dir, localstate.FileName), c.WALDir)
 	}
 	entries, err := os.ReadDir(dir)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -336,7 +356,7 @@ func (s *Server) restore(found wal.State, meta snap.Meta, founding bool) error {
 	}, raftnode.State{
 		Hard: found.Hard, Conf: s.replica.Conf(), Entries: found.Entries,
 		PrevIndex: found.PrevIndex, PrevTerm: found.PrevTerm, Applied: meta.Index, AppliedTerm: meta.Term,
-	}, patientLog{s.wal, s.space, s.stopping}, s.peers)
+	}, notedLog{patientLog{s.wal, s.space, s.stopping}, &s.standing.durable}, s.peers)
 	if err != nil {
 		return err
 	}

@@ -18,6 +18,7 @@ type leadership struct {
 // takeRole is told by the loop who leads, before anything is proposed under it.
 func (s *Server) takeRole(r raftnode.Role) {
 	s.setClock(r)
+	s.notices.leader(r.Leader != 0)
 	if r.Leader != 0 {
 		s.hadLeader.Store(true)
 		if was, id := s.lastLeader.Load(), membership.ID(r.Leader); was == nil || was.id != id || was.term != r.Term {

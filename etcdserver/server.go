@@ -78,7 +78,8 @@ type Server struct {
 	awaited   atomic.Bool   // a received checkpoint waits to be installed
 	changing  chan struct{} // capacity 1: held by the change of members that this leader carries out
 
-	contested atomic.Bool // this member, with a leader, was said to be removed
+	standing standing // what the members know of each other
+	notices  notices  // that this member was removed
 
 	newRole   bell          // this member has begun to lead, or ceased
 	newConf   bell          // there are other voters or learners
@@ -100,7 +101,7 @@ func (s *Server) Run(ctx context.Context) error {
 		s.announce, s.negotiate, s.promote, s.handOverWhenFull,
 		s.proposeReturned, s.tellRefusals,
 		s.proposeMarks, s.compareTrees,
-		s.awaitEnd,
+		s.awaitEnd, s.keepSeen,
 	} {
 		running.Go(func() {
 			if err := run(ctx); err != nil {

@@ -15,6 +15,7 @@ import (
 	"go.etcd.io/raft/v3/raftpb"
 	"google.golang.org/protobuf/proto"
 
+	peerid "etcd2/identity"
 	"etcd2/membership"
 	"etcd2/peer"
 	"etcd2/version"
@@ -177,13 +178,33 @@ func (e *end) Send(ms []*raftpb.Message) {
 			time.Sleep(time.Until(due))
 			if s := e.at(to); s == nil {
 				e.self.ReportUnreachable(to)
-			} else if s.Removed(e.self.id) {
-				e.self.Expelled()
-			} else {
+			} else if handshake(e.self, s) {
 				s.Step(context.Background(), m)
 			}
 		})
 	}
+}
+
+// handshake is what happens before a stream is used, in a few words: it reports whether
+// the two members accept each other.
+func handshake(from, to *Server) bool {
+	theirs, ours := from.Identity(), to.Identity()
+	if theirs.Generation != ours.Generation && theirs.Generation != peerid.Joining && ours.Generation != peerid.Joining {
+		return false
+	}
+	if err := to.Meet(from.id, theirs); err != nil {
+		from.RefusedBy(to.id, err.Error())
+		return false
+	}
+	if to.Removed(from.id) {
+		from.Expelled(to.id, ours)
+		return false
+	}
+	if from.Meet(to.id, ours) != nil {
+		return false
+	}
+	from.RefusedBy(to.id, "")
+	return true
 }
 
 func (e *end) sendSnapshot(to membership.ID, m *raftpb.Message) {

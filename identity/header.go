@@ -7,10 +7,6 @@ import (
 	"strings"
 )
 
-// Withheld is the header form of a member that knows the format and does not tell
-// its identity to this receiver. It decodes as the zero Identity.
-const Withheld = "withheld"
-
 const (
 	// headerBytesMax bounds the header form; a longer one is refused.
 	headerBytesMax = 1024
@@ -23,10 +19,10 @@ const (
 var errHeader = errors.New("identity: malformed")
 
 // String returns the header form: fields NAME=VALUE, separated by "; ".
-// Decode reads it. The zero Identity is Withheld.
+// Decode reads it. An Identity that is not known tells its generation only.
 func (i Identity) String() string {
 	if !i.Known() {
-		return Withheld
+		return "generation=" + i.Generation
 	}
 	return fmt.Sprintf("incarnation=%s; start=%d; session=%s; generation=%s; term=%d; last=%d; committed=%d",
 		i.Incarnation, i.Start, i.Session, i.Generation, i.Term, i.Last, i.Committed)
@@ -35,7 +31,7 @@ func (i Identity) String() string {
 // Decode reads the header form. An empty text is that of a member of an earlier
 // version and decodes as the zero Identity. Fields of later versions are ignored.
 func Decode(text string) (Identity, error) {
-	if text == "" || text == Withheld {
+	if text == "" {
 		return Identity{}, nil
 	}
 	if len(text) > headerBytesMax {
@@ -50,6 +46,12 @@ func Decode(text string) (Identity, error) {
 		fields[name] = value
 	}
 	i := Identity{Incarnation: fields["incarnation"], Session: fields["session"], Generation: fields["generation"]}
+	if _, told := fields["generation"]; !told || !ValidGeneration(i.Generation) && i.Generation != Joining {
+		return Identity{}, fmt.Errorf("%w: generation %q", errHeader, i.Generation)
+	}
+	if _, told := fields["incarnation"]; !told {
+		return Identity{Generation: i.Generation}, nil
+	}
 	for name, to := range map[string]*uint64{"start": &i.Start, "term": &i.Term, "last": &i.Last, "committed": &i.Committed} {
 		n, err := strconv.ParseUint(fields[name], 10, 64)
 		if err != nil {
@@ -66,8 +68,6 @@ func Decode(text string) (Identity, error) {
 		return Identity{}, fmt.Errorf("%w: start 0, starts count from 1", errHeader)
 	case i.Committed > i.Last:
 		return Identity{}, fmt.Errorf("%w: committed %d is behind the last entry %d", errHeader, i.Committed, i.Last)
-	case !ValidGeneration(i.Generation) && i.Generation != Joining:
-		return Identity{}, fmt.Errorf("%w: generation %q", errHeader, i.Generation)
 	}
 	return i, nil
 }

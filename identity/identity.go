@@ -20,7 +20,8 @@ import (
 const Joining = "joining"
 
 // Identity is what a member tells of itself. The zero Identity is that of a member
-// of an earlier version, which tells nothing.
+// of an earlier version, which tells nothing. To a stranger a member tells its
+// generation only.
 type Identity struct {
 	Incarnation string // random, made together with the data directory: 32 hex digits
 	Start       uint64 // how often a process was started on that directory; from 1
@@ -31,7 +32,7 @@ type Identity struct {
 	Committed   uint64 // the committed entries that are durable: the smaller of commit index and Last
 }
 
-// Known reports whether the member told anything.
+// Known reports whether the member told more than its generation.
 func (i Identity) Known() bool { return i.Incarnation != "" }
 
 // Seen is what one member keeps of another one. The zero Seen is that of a member
@@ -57,9 +58,9 @@ var (
 	// ErrOlderStart: the member counts fewer starts than it did before.
 	ErrOlderStart = errors.New("the member runs on an older copy of its data directory, or a second process runs on such a copy; " +
 		"if two processes run, stop one of the two, otherwise " + readd)
-	// ErrTwice: two processes were started at the same count.
-	ErrTwice = errors.New("two processes were started on copies of the member's data directory; stop one of the two, " +
-		"and if the one that runs is refused nevertheless, " + readd)
+	// ErrTwice: there are, or were, two processes.
+	ErrTwice = errors.New("two processes present themselves as this member, on copies of its data directory or on different ones; " +
+		"stop one of the two, and if the one that stays is refused nevertheless, " + readd)
 	// ErrShorter: the member has lost entries or a term that it had made durable.
 	ErrShorter = errors.New("the member's data is older than what it had before: its directory is an older copy, or its log was cut short; " + readd)
 )

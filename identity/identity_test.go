@@ -116,7 +116,10 @@ func TestDecode(t *testing.T) {
 	}{
 		{"as written", good, honest, true},
 		{"earlier version", "", Identity{}, true},
-		{"withheld", Withheld, Identity{}, true},
+		{"for a stranger", "generation=" + another, Identity{Generation: another}, true},
+		{"for a stranger, as founded", Identity{}.String(), Identity{}, true},
+		{"strange generation only", "generation=blue", Identity{}, false},
+		{"empty incarnation", "incarnation=; generation=", Identity{}, false},
 		{"field of a later version", good + "; colour=blue", honest, true},
 		{"no number", strings.Replace(good, "term=7", "term=", 1), Identity{}, false},
 		{"negative number", strings.Replace(good, "term=7", "term=-7", 1), Identity{}, false},
@@ -149,7 +152,7 @@ func TestDecode(t *testing.T) {
 
 func FuzzDecode(f *testing.F) {
 	f.Add(honest.String())
-	f.Add(Withheld)
+	f.Add("generation=" + another)
 	f.Add("incarnation=; start=1; session=x; generation=; term=1; last=2; committed=3")
 	f.Fuzz(func(t *testing.T, text string) {
 		who, err := Decode(text)

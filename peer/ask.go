@@ -37,7 +37,18 @@ func (t *Transport) Ask(ctx context.Context, to membership.ID, question string, 
 	if l == nil {
 		return nil, fmt.Errorf("%w %s", ErrUnknown, to)
 	}
-	c := call{method: http.MethodPost, path: "/raft/ask/" + url.PathEscape(question), header: t.header(to), length: int64(len(body))}
+	return t.ask(ctx, l, question, body, false)
+}
+
+// ask is Ask. With proof the answer has to show that it is from a member that was met.
+func (t *Transport) ask(ctx context.Context, l *link, question string, body []byte, proof bool) ([]byte, error) {
+	if err := l.open(); err != nil {
+		return nil, err
+	}
+	c := call{
+		method: http.MethodPost, path: "/raft/ask/" + url.PathEscape(question), header: t.header(l.id), length: int64(len(body)),
+		to: l.id, proof: proof,
+	}
 	c.body = func(w io.Writer) error {
 		_, err := w.Write(body)
 		return err
@@ -55,7 +66,7 @@ func (t *Transport) Ask(ctx context.Context, to membership.ID, question string, 
 	if errors.As(err, &r) && r.status == statusAnswered {
 		return nil, &AskError{r.text}
 	}
-	t.judge(to, err)
+	t.judge(l.id, err)
 	return answer, err
 }
 
@@ -80,7 +91,12 @@ func (t *Transport) serveAsk(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	answer, err := t.member.Answer(ctx, from, strings.TrimPrefix(r.URL.Path, "/raft/ask/"), body)
+	question := strings.TrimPrefix(r.URL.Path, "/raft/ask/")
+	if question == questionMember {
+		_, _ = w.Write(t.answerMember(body))
+		return
+	}
+	answer, err := t.member.Answer(ctx, from, question, body)
 	if err != nil {
 		http.Error(w, err.Error(), statusAnswered)
 		return
@@ -133,7 +149,7 @@ func (t *Transport) Version(ctx context.Context, m membership.Member) (server, c
 
 // versionAt asks for the versions at one URL.
 func (t *Transport) versionAt(ctx context.Context, id membership.ID, target string) (server, cluster string, err error) {
-	c := call{method: http.MethodGet, path: "/version", header: t.header(id)}
+	c := call{method: http.MethodGet, path: "/version", header: t.header(id), to: id}
 	var told struct{ Server, Cluster string }
 	err = t.request(ctx, []string{target}, t.cfg.Silence, c, func(a *answered) error {
 		var versions struct {
@@ -149,4 +165,22 @@ func (t *Transport) versionAt(ctx context.Context, id membership.ID, target stri
 		return oldVersion, oldVersion, nil
 	}
 	return told.Server, told.Cluster, err
+}
+
+// membersAt asks a member for its list of members, as it shows it to everybody.
+func (t *Transport) membersAt(ctx context.Context, l *link) (ids []membership.ID, err error) {
+	c := call{method: http.MethodGet, path: "/members", header: t.header(l.id), to: l.id}
+	err = t.request(ctx, l.targets(), t.cfg.Silence, c, func(a *answered) error {
+		body, err := readAll(a.Body)
+		if err != nil {
+			return err
+		}
+		var list []member
+		err = json.Unmarshal(body, &list)
+		for _, m := range list {
+			ids = append(ids, m.ID)
+		}
+		return err
+	})
+	return ids, err
 }

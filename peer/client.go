@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"etcd2/identity"
 	"etcd2/membership"
 	"etcd2/version"
 )
@@ -52,6 +53,7 @@ type refusal struct {
 	status  int
 	text    string
 	cluster string // the cluster the other end says it belongs to
+	who     string // the identity it tells
 }
 
 func (r *refusal) Error() string {
@@ -61,7 +63,7 @@ func (r *refusal) Error() string {
 // refused reads what is said in an answer that is no success.
 func refused(url string, answer *http.Response) error {
 	text, _ := io.ReadAll(io.LimitReader(answer.Body, 4096))
-	return &refusal{url, answer.StatusCode, strings.TrimSpace(string(text)), answer.Header.Get(headerCluster)}
+	return &refusal{url, answer.StatusCode, strings.TrimSpace(string(text)), answer.Header.Get(headerCluster), answer.Header.Get(headerIdentity)}
 }
 
 // judge tells the member what an error says about its place in the cluster.
@@ -74,11 +76,23 @@ func (t *Transport) judge(peer membership.ID, err error) {
 	if err != nil {
 		return // no member has said that
 	}
+	who, err := identity.Decode(r.who)
+	if err != nil {
+		return
+	}
 	switch same := remote == t.member.ClusterID(); {
-	case same && r.status == http.StatusGone:
-		t.member.Expelled()
 	case !same && r.status == http.StatusPreconditionFailed:
 		t.member.Mismatch(peer, remote)
+	case !same:
+	case t.otherGeneration(who.Generation) != nil:
+		t.logParted(peer, r.url, who.Generation)
+	case r.status == http.StatusGone:
+		t.member.Expelled(peer, who)
+	case r.status == http.StatusConflict:
+		t.member.RefusedBy(peer, r.text)
+		if t.seldom.ok("refused by " + peer.String()) {
+			t.log.Error(fmt.Sprintf("member %s at %s refuses this member: %s", t.named(peer), r.url, r.text))
+		}
 	}
 }
 
@@ -90,6 +104,7 @@ func (t *Transport) header(to membership.ID) http.Header {
 	h.Set(headerTo, to.String())
 	h.Set(headerVersion, version.Server)
 	h.Set(headerMinCluster, version.MinCluster)
+	h.Set(headerIdentity, t.introduction(t.trusted(to)))
 	if urls := t.ownURLs(); len(urls) > 0 {
 		h.Set(headerURLs, strings.Join(urls, ","))
 	}
@@ -147,6 +162,9 @@ type call struct {
 	// body writes the body, in chunks when its length is not known: length -1.
 	body   func(w io.Writer) error
 	length int64
+
+	to    membership.ID // whose answer it has to be
+	proof bool          // the answer has to show it
 }
 
 // answered is an answer and what comes behind it.
@@ -226,12 +244,13 @@ func (c *chunks) Write(b []byte) (int, error) {
 }
 
 // openStream opens a stream to the member at one of its URLs.
-func (t *Transport) openStream(ctx context.Context, to membership.ID, target string) (net.Conn, error) {
+func (t *Transport) openStream(ctx context.Context, to membership.ID, target string) (net.Conn, identity.Identity, error) {
+	var who identity.Identity
 	ctx, cancel := context.WithTimeout(ctx, t.cfg.DialTimeout)
 	defer cancel()
 	conn, base, err := t.connect(ctx, target)
 	if err != nil {
-		return nil, err
+		return nil, who, err
 	}
 	release := context.AfterFunc(ctx, func() { abort(conn) })
 	open := call{method: http.MethodGet, path: "/raft/stream/" + t.member.ID().String(), header: t.header(to)}
@@ -240,14 +259,17 @@ func (t *Transport) openStream(ctx context.Context, to membership.ID, target str
 	if err == nil && answer.StatusCode != http.StatusSwitchingProtocols {
 		err = refused(target, answer.Response)
 	}
+	if err == nil {
+		who, err = t.accepted(to, target, answer.Response)
+	}
 	if !release() && err == nil {
 		err = ctx.Err() // the connection is closed already
 	}
 	if err != nil {
 		abort(conn)
-		return nil, err
+		return nil, who, err
 	}
-	return &rest{conn, answer.from}, nil
+	return &rest{conn, answer.from}, who, nil
 }
 
 // rest is a connection some of whose bytes have been read ahead.
@@ -290,6 +312,9 @@ func (t *Transport) converse(ctx context.Context, conn *patient, base *url.URL, 
 	defer conn.abort()
 	defer context.AfterFunc(ctx, conn.abort)()
 	answer, err := c.do(conn, base, wait)
+	if err == nil {
+		err = t.checkAnswer(c.to, answer.Response, c.proof)
+	}
 	if err == nil && answer.StatusCode != http.StatusOK && answer.StatusCode != http.StatusNoContent {
 		err = refused(base.String(), answer.Response)
 	}

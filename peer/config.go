@@ -27,6 +27,7 @@ type Config struct {
 	Silence     time.Duration
 	RetryMin    time.Duration // pause after the first failed dial, doubled by each further one; 100ms
 	RetryMax    time.Duration // the longest pause between dials; 1s
+	RefusedMax  time.Duration // the same for a member that refuses this one, or is refused; 5s
 	ProbePeriod time.Duration // how often the state of the connections is looked at for warnings; 4s
 
 	// QueueMessages and QueueBytes bound what waits for one member. Beyond them
@@ -50,6 +51,7 @@ func (c Config) withDefaults() Config {
 	c.Silence = cmp.Or(c.Silence, 5*time.Second)
 	c.RetryMin = cmp.Or(c.RetryMin, 100*time.Millisecond)
 	c.RetryMax = cmp.Or(c.RetryMax, time.Second)
+	c.RefusedMax = cmp.Or(c.RefusedMax, 5*time.Second)
 	c.ProbePeriod = cmp.Or(c.ProbePeriod, 4*time.Second)
 	c.QueueMessages = cmp.Or(c.QueueMessages, 4096)
 	c.QueueBytes = cmp.Or(c.QueueBytes, 64<<20)

@@ -1,11 +1,13 @@
 package peer
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
 	"strings"
 
+	"etcd2/identity"
 	"etcd2/membership"
 	"etcd2/version"
 )
@@ -15,7 +17,7 @@ import (
 // Run does not run.
 func (t *Transport) Handler() http.Handler {
 	mux := http.NewServeMux()
-	addPages(mux, t.member)
+	addPages(mux, t.member, t.member.Identity)
 	mux.HandleFunc("/raft", t.serveForeign)
 	mux.HandleFunc("/raft/stream/", t.serveStream)
 	mux.HandleFunc("/raft/snapshot", t.serveSnapshot)
@@ -44,20 +46,30 @@ func only(w http.ResponseWriter, r *http.Request, methods ...string) bool {
 	return false
 }
 
-// accept lets in a request with one of the methods and tells who sent it. The
+// accept lets in a request of a trusted member with one of the methods and returns
+// its sender. The
 // context ends with Run, too; done is to be called at the end. It answers itself
 // when the request is refused.
 func (t *Transport) accept(w http.ResponseWriter, r *http.Request, methods ...string) (from membership.ID, ctx context.Context, done func(), ok bool) {
 	if !only(w, r, methods...) || !t.admit(w, r) {
 		return 0, nil, nil, false
 	}
-	if from, ok = t.sender(w, r.Header.Get(headerFrom)); !ok {
+	if from, _, ok = t.sender(w, r, r.Header.Get(headerFrom)); !ok {
 		return 0, nil, nil, false
 	}
 	if ctx, done, ok = t.enter(r.Context()); !ok {
 		http.Error(w, notReady, http.StatusServiceUnavailable)
+		return 0, nil, nil, false
 	}
-	return from, ctx, done, ok
+	if !t.trusted(from) {
+		done()
+		if t.seldom.ok("unlisted " + from.String()) {
+			t.log.Warn("request of an unlisted peer refused", "from", from, "path", r.URL.Path)
+		}
+		http.Error(w, "error sender not found", http.StatusForbidden)
+		return 0, nil, nil, false
+	}
+	return from, ctx, done, true
 }
 
 // notReady is the answer to other members while Run does not run.
@@ -81,6 +93,16 @@ func (t *Transport) admit(w http.ResponseWriter, r *http.Request) bool {
 			t.log.Error(fmt.Sprintf("request received was ignored (cluster ID mismatch got %s want %s)", got, cluster), "from", from)
 		}
 		http.Error(w, "cluster ID mismatch", http.StatusPreconditionFailed)
+		return false
+	}
+	if who, err := identity.Decode(r.Header.Get(headerIdentity)); err == nil && t.otherGeneration(who.Generation) != nil {
+		id, _ := membership.ParseID(from)
+		t.logParted(id, cmp.Or(r.Header.Get(headerURLs), r.RemoteAddr), who.Generation)
+		w.Header().Set(headerIdentity, t.introduction(false))
+		http.Error(w, generationText, http.StatusPreconditionFailed)
+		return false
+	}
+	if t.refuseTwice(w, r) {
 		return false
 	}
 	if got := r.Header.Get(headerTo); got != "" && got != self.String() {
@@ -124,20 +146,14 @@ func minorOf(text string) version.Number {
 	return n.Minor()
 }
 
-// sender returns who sent an admitted request. It answers itself when that is no
-// ID, or a member that was removed.
-func (t *Transport) sender(w http.ResponseWriter, text string) (membership.ID, bool) {
+// sender returns who sent an admitted request, and what it tells of itself. It
+// answers itself when that is no ID, or a member that is refused or was removed.
+func (t *Transport) sender(w http.ResponseWriter, r *http.Request, text string) (membership.ID, identity.Identity, bool) {
 	from, err := membership.ParseID(text)
-	switch {
-	case err != nil || from == 0 || from == t.member.ID():
+	if err != nil || from == 0 || from == t.member.ID() {
 		http.Error(w, "invalid from", http.StatusNotFound)
-	case t.member.Removed(from):
-		if t.seldom.ok("removed " + from.String()) {
-			t.log.Warn(fmt.Sprintf("rejected the stream from peer %s since it was removed", from))
-		}
-		http.Error(w, "removed member", http.StatusGone)
-	default:
-		return from, true
+		return 0, identity.Identity{}, false
 	}
-	return 0, false
+	who, ok := t.identify(w, r, from)
+	return from, who, ok
 }

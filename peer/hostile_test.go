@@ -83,6 +83,7 @@ func TestHostileStreams(t *testing.T) {
 func TestSlowSender(t *testing.T) {
 	bubble(t, 1, Config{}, func(t *testing.T, net *network, m []*node) {
 		message := appendFrame(nil, kindMessage, appendMessage(nil, beat(9, 1, 3)))
+		m[0].Set([]membership.Member{memberOf(9)})
 		conn, from := openRaw(t, net, m[0], message) // with the request, as if it could not wait
 		for _, b := range message {
 			time.Sleep(4 * time.Second)
@@ -106,6 +107,7 @@ func TestSlowSender(t *testing.T) {
 // TestSlowLink: a message that takes a minute to arrive does not look like silence.
 func TestSlowLink(t *testing.T) {
 	bubble(t, 1, Config{}, func(t *testing.T, net *network, m []*node) {
+		m[0].Set([]membership.Member{memberOf(9)})
 		conn, from := openRaw(t, net, m[0], nil)
 		message := appendFrame(nil, kindMessage, appendMessage(nil, app(9, 1, 3, strings.Repeat("x", 1<<20))))
 		for piece := range slices.Chunk(message, len(message)/60) {

@@ -10,16 +10,20 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.etcd.io/raft/v3/raftpb"
 
+	"etcd2/identity"
 	"etcd2/membership"
 	"etcd2/version"
 )
 
-// guestsMax bounds the members that are reached because they said who they are.
-const guestsMax = 16
+// unlistedMax bounds the unlisted peers that are reached because they said who they
+// are.
+const unlistedMax = 16
 
 // inbound is the receiving end of a stream.
 type inbound struct {
@@ -30,6 +34,11 @@ type inbound struct {
 	back []byte    // what is written back, kept for the next time
 	said time.Time // when something was written back
 	stop context.CancelFunc
+
+	told  identity.Identity // by the sender
+	who   identity.Identity // the same, once it was met; else zero
+	noted time.Time         // when this member last told how far it has come
+	heard atomic.Int64      // when bytes arrived last, ns since 1970
 }
 
 func (in *inbound) close() {
@@ -48,7 +57,7 @@ func (t *Transport) serveStream(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "invalid path", http.StatusNotFound)
 		return
 	}
-	from, ok := t.sender(w, path)
+	from, told, ok := t.sender(w, r, path)
 	if !ok {
 		return
 	}
@@ -63,7 +72,7 @@ func (t *Transport) serveStream(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer done()
-	l := t.welcome(from, r.Header.Get(headerURLs))
+	l := t.linkBack(from, r.Header.Get(headerURLs))
 	if l == nil {
 		if t.seldom.ok("sender " + from.String()) {
 			t.log.Error(fmt.Sprintf("failed to find member %s in cluster %s", from, t.member.ClusterID()))
@@ -71,8 +80,9 @@ func (t *Transport) serveStream(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "error sender not found", http.StatusNotFound)
 		return
 	}
-	in := &inbound{t: t, from: from, link: l}
+	in := &inbound{t: t, from: from, link: l, told: told}
 	defer t.leave(in)
+	introduced := w.Header().Get(headerIdentity)
 	conn, buffered, err := http.NewResponseController(w).Hijack()
 	if err != nil {
 		t.log.Error("stream not opened", "from", from, "error", err)
@@ -87,10 +97,16 @@ func (t *Transport) serveStream(w http.ResponseWriter, r *http.Request) {
 	if !t.join(in) {
 		return
 	}
-	err = in.run(ctx)
+	var asking sync.WaitGroup
+	if !l.trusted() {
+		asking.Go(func() { in.seekVoucher(ctx) })
+	}
+	err = in.run(ctx, introduced)
 	if ctx.Err() == nil && !errors.Is(err, io.EOF) && t.seldom.ok("stream "+from.String()) {
 		t.log.Warn("lost the stream from a member", "from", from, "error", err)
 	}
+	in.stop()
+	asking.Wait()
 }
 
 // behind is the connection with what was read from it already.
@@ -102,32 +118,28 @@ func behind(conn net.Conn, read *bufio.Reader) net.Conn {
 	return &rest{conn, io.MultiReader(bytes.NewReader(bytes.Clone(ahead)), conn)}
 }
 
-// welcome returns the link to a member that opens a stream. One that Set has not
-// named is a guest: it knows itself to be a member, this one does not yet, and it
-// is reached at the URLs it says. Without such URLs there is no way to answer it,
-// and welcome returns nil.
-func (t *Transport) welcome(from membership.ID, urls string) *link {
+// linkBack returns the link to a member that opens a stream. One that Set has not
+// named is an unlisted peer: it knows itself to be a member, this one does not yet,
+// and it is reached at the URLs it says. Without such URLs there is no way to answer
+// it, and linkBack returns nil.
+func (t *Transport) linkBack(from membership.ID, urls string) *link {
 	checked, err := membership.CheckURLs(strings.Split(urls, ","))
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if l := t.links[from]; l != nil {
 		return l
 	}
-	guests := 0
+	unlisted := 0
 	for _, l := range t.links {
-		if l.guest {
-			guests++
+		if l.unlisted {
+			unlisted++
 		}
 	}
-	if err != nil || guests >= guestsMax {
+	if err != nil || unlisted >= unlistedMax {
 		return nil
 	}
-	l := newLink(t, from)
-	l.guest = true
-	l.setURLs(checked)
-	t.links[from] = l
+	l := t.newLink(from, checked, true)
 	t.publish()
-	t.start(l)
 	return l
 }
 
@@ -139,6 +151,9 @@ func (t *Transport) join(in *inbound) bool {
 	old := t.inbound[in.from]
 	if current {
 		t.inbound[in.from] = in
+		if in.link.trusted() {
+			in.who = in.told
+		}
 	}
 	t.mu.Unlock()
 	if old != nil && current {
@@ -148,23 +163,24 @@ func (t *Transport) join(in *inbound) bool {
 	return current && !t.member.Removed(in.from)
 }
 
-// leave forgets a stream that has ended, and the guest it came from.
+// leave forgets a stream that has ended, and the unlisted peer it came from.
 func (t *Transport) leave(in *inbound) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.inbound[in.from] == in {
 		delete(t.inbound, in.from)
 	}
-	if in.link.guest && t.inbound[in.from] == nil && t.links[in.from] == in.link {
+	if in.link.unlisted && t.inbound[in.from] == nil && t.links[in.from] == in.link {
 		t.drop(in.link)
 		t.publish()
 	}
 }
 
-// run reads the stream until it ends, and returns why.
-func (in *inbound) run(ctx context.Context) error {
+// run reads the stream until it ends, and returns why. introduced is what this
+// member tells the sender of itself.
+func (in *inbound) run(ctx context.Context, introduced string) error {
 	answer := "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: " + protocol + "\r\n" +
-		headerCluster + ": " + in.t.member.ClusterID().String() + "\r\n" + headerVersion + ": " + version.Server + "\r\n\r\n"
+		headerCluster + ": " + in.t.member.ClusterID().String() + "\r\n" + headerVersion + ": " + version.Server + "\r\n" + headerIdentity + ": " + introduced + "\r\n\r\n"
 	if _, err := in.conn.Write([]byte(answer)); err != nil {
 		return err
 	}
@@ -191,6 +207,17 @@ func (in *inbound) run(ctx context.Context) error {
 	}
 }
 
+// addressed refuses a message that is not from its sender to this member.
+func (t *Transport) addressed(m *raftpb.Message, from membership.ID) error {
+	if to := membership.ID(m.GetTo()); to != t.member.ID() {
+		return fmt.Errorf("%w: message to %s", errFrame, to)
+	}
+	if named := membership.ID(m.GetFrom()); named != from {
+		return fmt.Errorf("%w: message from %s sent by %s", errFrame, named, from)
+	}
+	return nil
+}
+
 func (in *inbound) step(ctx context.Context, f frame) error {
 	m, err := decodeMessage(f.payload, f.private)
 	if err != nil {
@@ -199,8 +226,14 @@ func (in *inbound) step(ctx context.Context, f frame) error {
 	if m.GetType() == raftpb.MsgApp {
 		in.link.received.add(1, frameHeader+len(f.payload))
 	}
-	if to := membership.ID(m.GetTo()); to != in.t.member.ID() {
-		return fmt.Errorf("%w: message to %s", errFrame, to)
+	if m.GetType() == raftpb.MsgTransferLeader {
+		return nil // from names another member; see Transport.Send
+	}
+	if err := in.t.addressed(m, in.from); err != nil {
+		return err
+	}
+	if !in.link.trusted() {
+		return nil // until a listed member vouches for the sender; raft sends again
 	}
 	if err := in.t.member.Step(ctx, m); err != nil {
 		// Raft refuses what makes no sense to it. The stream is sound.
@@ -216,7 +249,11 @@ func (in *inbound) forwarded(ctx context.Context, f frame) error {
 	if err != nil {
 		return err
 	}
-	if err := in.t.member.Forwarded(ctx, in.from, writes); err != nil {
+	err = errUnlisted
+	if in.link.trusted() {
+		err = in.t.member.Forwarded(ctx, in.from, writes)
+	}
+	if err != nil {
 		in.t.log.Debug("forwarded writes not taken", "from", in.from, "writes", len(writes), "error", err)
 		in.back = endFrame(appendWrites(beginFrame(in.back[:0], kindRefused), writes), 0)
 		return in.writeBack()
@@ -229,13 +266,26 @@ func (in *inbound) pong(f frame) error {
 		return fmt.Errorf("%w: ping of %d bytes", errFrame, len(f.payload))
 	}
 	in.back = appendPong(in.back[:0], f.payload)
+	if in.who.Known() && time.Since(in.noted) >= notePeriod {
+		in.noted = time.Now()
+		in.back = appendFrame(in.back, kindAlive, []byte(in.t.introduction(true)))
+	}
 	return in.writeBack()
 }
+
+// notePeriod is how often a member tells the others how far it has come.
+const notePeriod = time.Second
+
+// errUnlisted refuses writes of a peer that is no member as far as is known here.
+var errUnlisted = errors.New("peer: the sender is not a member")
 
 // Read reads what the sender sends. On a slow link the next ping is behind
 // megabytes: it is told that they arrive.
 func (in *inbound) Read(b []byte) (int, error) {
 	n, err := in.conn.Read(b)
+	if n > 0 {
+		in.heard.Store(time.Now().UnixNano())
+	}
 	if err == nil && time.Since(in.said) > 2*in.t.cfg.KeepAlive {
 		in.back = appendFrame(in.back[:0], kindAlive, nil)
 		err = in.writeBack()

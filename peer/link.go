@@ -12,6 +12,7 @@ import (
 
 	"go.etcd.io/raft/v3/raftpb"
 
+	"etcd2/identity"
 	"etcd2/membership"
 )
 
@@ -25,7 +26,12 @@ type link struct {
 
 	gone  context.Context // ends when the member is to be reached no longer
 	leave context.CancelFunc
-	guest bool // not named by Set: it told its URLs itself; guarded by Transport.mu
+
+	name     atomic.Pointer[string] // as Set has it; nil for an unlisted peer
+	unlisted bool                   // not named by Set: it told its URLs itself
+	vouched  atomic.Bool            // unlisted, but a listed member knows it as a member
+	dropped  atomic.Bool            // Set does not name it any more: there is no further stream
+	rival    rival                  // guarded by Transport.mu
 
 	mu     sync.Mutex // guards the fields below
 	urls   []string
@@ -36,6 +42,9 @@ type link struct {
 	noted  time.Time               // when a change of state was logged
 	quiet  bool                    // the end of this stream is not worth a line
 	trip   roundTrips
+	who    identity.Identity // of the other end of the stream
+	heard  time.Time         // when the other end last answered
+	barred error             // why nothing may be sent to the member; nil mostly
 
 	sent, received counter
 	fail           atomic.Uint64
@@ -52,10 +61,10 @@ func (c *counter) add(messages, bytes int) {
 	c.bytes.Add(uint64(bytes))
 }
 
-func newLink(t *Transport, id membership.ID) *link {
+func newLink(t *Transport, id membership.ID, unlisted bool) *link {
 	gone, leave := context.WithCancel(context.Background())
 	return &link{
-		t: t, id: id, gone: gone, leave: leave,
+		t: t, id: id, gone: gone, leave: leave, unlisted: unlisted,
 		queue: newQueue(t.cfg.QueueMessages, t.cfg.QueueBytes),
 		again: make(chan struct{}, 1),
 		anew:  make(chan struct{}, 1),
@@ -106,13 +115,13 @@ func (l *link) run(ctx context.Context) {
 	pause := l.t.cfg.RetryMin
 	for ctx.Err() == nil {
 		began := time.Now()
-		conn, url, err := l.dial(ctx)
+		conn, url, who, err := l.dial(ctx)
 		if err == nil {
 			began = time.Now()
 			l.prefer(url)
-			err = l.stream(ctx, conn, url)
+			err = l.stream(ctx, conn, url, who)
 		}
-		if ctx.Err() != nil {
+		if ctx.Err() != nil || l.dropped.Load() {
 			return
 		}
 		if time.Since(began) > l.t.cfg.Silence && conn != nil {
@@ -121,53 +130,64 @@ func (l *link) run(ctx context.Context) {
 		if errors.Is(err, errMoved) {
 			continue
 		}
+		longest := l.t.cfg.RetryMax
+		if slow(err) {
+			longest = max(longest, l.t.cfg.RefusedMax)
+		}
 		select {
 		case <-ctx.Done():
 			return
 		case <-l.again:
-			pause = l.t.cfg.RetryMin
+			if !slow(err) {
+				pause = l.t.cfg.RetryMin
+			}
 		case <-time.After(pause):
-			pause = min(2*pause, l.t.cfg.RetryMax)
+			pause = min(2*pause, longest)
 		}
 	}
 }
 
 // dial opens a stream to the first URL that lets it. The error is that of the
 // last one.
-func (l *link) dial(ctx context.Context) (conn net.Conn, url string, err error) {
+func (l *link) dial(ctx context.Context) (conn net.Conn, url string, who identity.Identity, err error) {
 	urls := l.targets()
 	if len(urls) == 0 {
-		return nil, "", errNoURLs
+		return nil, "", who, errNoURLs
 	}
 	for _, url := range urls {
-		if conn, err = l.t.openStream(ctx, l.id, url); err == nil {
-			return conn, url, nil
+		conn, who, err = l.t.openStream(ctx, l.id, url)
+		l.bar(err)
+		if err == nil {
+			return conn, url, who, nil
 		}
 		if ctx.Err() != nil {
-			return nil, "", err
+			return nil, "", who, err
 		}
 		l.noteDial(err)
 		l.t.judge(l.id, err)
 	}
-	return nil, "", err
+	return nil, "", who, err
 }
 
 var errNoURLs = errors.New("peer: the member has no peer URLs")
 
 // noteDial logs that the member does not answer: at once, and then rarely.
 func (l *link) noteDial(err error) {
+	if hasLine(err) {
+		return
+	}
 	if l.t.seldom.ok("dial " + l.id.String()) {
 		l.t.log.Error(fmt.Sprintf("failed to dial %s on stream (%v)", l.id, err))
 	}
 }
 
 // stream sends what is queued until the connection ends, and returns why it did.
-func (l *link) stream(ctx context.Context, conn net.Conn, url string) error {
+func (l *link) stream(ctx context.Context, conn net.Conn, url string, who identity.Identity) error {
 	ctx, cut := context.WithCancelCause(ctx)
 	defer cut(nil)
 	c := newPatient(conn, l.t.cfg.Silence)
 	defer context.AfterFunc(ctx, c.abort)()
-	if !l.opened(url, cut) {
+	if !l.opened(url, who, cut) {
 		c.abort()
 		return errMoved
 	}
@@ -184,7 +204,7 @@ func (l *link) stream(ctx context.Context, conn net.Conn, url string) error {
 
 // opened records that there is a stream, or returns false when the member has left
 // this URL meanwhile.
-func (l *link) opened(url string, cut context.CancelCauseFunc) bool {
+func (l *link) opened(url string, who identity.Identity, cut context.CancelCauseFunc) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if !slices.Contains(l.urls, url) {
@@ -192,6 +212,7 @@ func (l *link) opened(url string, cut context.CancelCauseFunc) bool {
 	}
 	now := time.Now()
 	l.active, l.cut, l.since, l.trip = url, cut, now, roundTrips{}
+	l.who, l.heard = who, now
 	// A connection that comes and goes fills no log.
 	l.quiet = !l.noted.IsZero() && now.Sub(l.noted) < flappingPeriod
 	if !l.quiet {
@@ -222,6 +243,7 @@ func (l *link) closed(err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.active, l.cut, l.since = "", nil, time.Now()
+	l.who = identity.Identity{}
 	if !l.quiet {
 		l.t.log.Info(fmt.Sprintf("the connection with %s became inactive", l.id), "reason", err)
 	}
@@ -243,6 +265,7 @@ func (l *link) readBack(c *patient, began time.Time) error {
 		if err != nil {
 			return fmt.Errorf("read: %w", err)
 		}
+		l.hear()
 		switch f.kind {
 		case kindPong:
 			err = l.pong(f.payload, began)
@@ -252,6 +275,7 @@ func (l *link) readBack(c *patient, began time.Time) error {
 				l.t.told.refuse(writes)
 			}
 		case kindAlive:
+			l.note(f.payload)
 		default:
 			err = fmt.Errorf("%w: kind %d on the way back", errFrame, f.kind)
 		}
@@ -259,4 +283,56 @@ func (l *link) readBack(c *patient, began time.Time) error {
 			return err
 		}
 	}
+}
+
+// hear records that the other end of the stream lives.
+func (l *link) hear() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.heard = time.Now()
+}
+
+// session is the session of the other end of the stream and when it was last heard,
+// "" without a stream or without an identity.
+func (l *link) session() (session string, heard time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.who.Session, l.heard
+}
+
+// anonymous reports whether there is a stream, and its other end told no identity.
+func (l *link) anonymous() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.active != "" && !l.who.Known()
+}
+
+// note passes on what the other end of the stream tells of itself now and then. A sign
+// of life need not carry anything.
+func (l *link) note(payload []byte) {
+	who, err := identity.Decode(string(payload))
+	if err != nil || !who.Known() {
+		return
+	}
+	if session, _ := l.session(); session == who.Session {
+		l.t.member.Note(l.id, who)
+	}
+}
+
+// bar keeps the reason why nothing may be sent to the member, after an attempt to open
+// a stream. An attempt that fails for another reason changes nothing.
+func (l *link) bar(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var other *generationError
+	if err == nil || isIdentity(err) || errors.As(err, &other) {
+		l.barred = err
+	}
+}
+
+// open returns nil when requests may be sent to the member.
+func (l *link) open() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.barred
 }

@@ -118,7 +118,7 @@ func TestUntrustedPeer(t *testing.T) {
 	for name, settings := range map[string]func() *tls.Config{"untrusted": func() *tls.Config { return &tls.Config{RootCAs: x509.NewCertPool()} }, "no TLS": nil} {
 		f := &fake{id: 1, cluster: cluster}
 		tr := New(Config{TLS: settings}, f)
-		conn, err := tr.openStream(t.Context(), 2, server.URL)
+		conn, _, err := tr.openStream(t.Context(), 2, server.URL)
 		var unknown x509.UnknownAuthorityError
 		if conn != nil || !errors.As(err, &unknown) && !errors.Is(err, ErrNoTLS) {
 			t.Errorf("%s: openStream = %v, %v", name, conn, err)

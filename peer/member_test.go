@@ -17,6 +17,7 @@ import (
 
 	"go.etcd.io/raft/v3/raftpb"
 
+	"etcd2/identity"
 	"etcd2/membership"
 )
 
@@ -35,6 +36,10 @@ type fake struct {
 	received    []string // what ReceiveSnapshot got
 	removed     map[membership.ID]bool
 	expelled    int
+	who         identity.Identity
+	seen        map[membership.ID]identity.Seen
+	record      error // what Meet returns instead of recording
+	refusedBy   map[membership.ID]string
 	mismatch    membership.ID
 	log         bytes.Buffer
 
@@ -145,10 +150,45 @@ func (f *fake) Mismatch(_, remote membership.ID) {
 	f.mismatch = remote
 }
 
-func (f *fake) Expelled() {
+func (f *fake) Expelled(membership.ID, identity.Identity) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.expelled++
+}
+
+func (f *fake) Identity() identity.Identity { return see(f, &f.who) }
+
+func (f *fake) Seen(id membership.ID) identity.Seen {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.seen[id]
+}
+
+func (f *fake) Meet(id membership.ID, who identity.Identity) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err := f.seen[id].Check(who); err != nil {
+		return err
+	}
+	if f.record != nil {
+		return f.record
+	}
+	if f.seen == nil {
+		f.seen = map[membership.ID]identity.Seen{}
+	}
+	f.seen[id] = f.seen[id].With(who, 0)
+	return nil
+}
+
+func (f *fake) Note(id membership.ID, who identity.Identity) { _ = f.Meet(id, who) }
+
+func (f *fake) RefusedBy(id membership.ID, reason string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.refusedBy == nil {
+		f.refusedBy = map[membership.ID]string{}
+	}
+	f.refusedBy[id] = reason
 }
 
 // Write keeps the log.
@@ -223,9 +263,14 @@ func build(n *network, id membership.ID, cfg Config) *node {
 
 // start runs a member on its address.
 func (m *node) start(n *network) *node {
+	return m.startWith(n, func(h http.Handler) http.Handler { return h })
+}
+
+// startWith runs a member with something before its peer port.
+func (m *node) startWith(n *network, before func(http.Handler) http.Handler) *node {
 	ctx, stop := context.WithCancel(context.Background())
 	m.stop = stop
-	m.server = &http.Server{Handler: m.Handler()}
+	m.server = &http.Server{Handler: before(m.Handler())}
 	on := n.listen(address1(m.id))
 	go func() { _ = m.server.Serve(on) }()
 	go func() {

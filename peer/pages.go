@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"time"
 
+	"etcd2/identity"
 	"etcd2/membership"
 	"etcd2/version"
 )
@@ -18,8 +19,8 @@ type Cluster interface {
 }
 
 // addPages adds what the peer port tells everybody.
-func addPages(mux *http.ServeMux, c Cluster) {
-	mux.HandleFunc("/members", get(func(w http.ResponseWriter) { writeMembers(w, c) }))
+func addPages(mux *http.ServeMux, c Cluster, who func() identity.Identity) {
+	mux.HandleFunc("/members", get(func(w http.ResponseWriter) { writeMembers(w, c, who()) }))
 	mux.HandleFunc("/version", get(func(w http.ResponseWriter) { writeVersion(w, c) }))
 	mux.HandleFunc("/raft/probing", get(writeProbe))
 }
@@ -41,12 +42,13 @@ type member struct {
 	ClientURLs []string      `json:"clientURLs,omitempty"`
 }
 
-func writeMembers(w http.ResponseWriter, c Cluster) {
+func writeMembers(w http.ResponseWriter, c Cluster, who identity.Identity) {
 	list := []member{}
 	for _, m := range c.Members() {
 		list = append(list, member{m.ID, m.PeerURLs, m.Name, m.ClientURLs})
 	}
 	w.Header().Set("X-Etcd-Cluster-Id", c.ClusterID().String())
+	w.Header().Set(headerIdentity, withheld(who).String()) // members that join need the generation
 	writeJSON(w, list)
 }
 

@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"testing"
 
+	"etcd2/identity"
 	"etcd2/membership"
 )
 
@@ -25,7 +26,7 @@ func (v view) ClusterVersion() string { return v.version }
 // pages serves what the peer port tells everybody.
 func pages(c Cluster) http.Handler {
 	mux := http.NewServeMux()
-	addPages(mux, c)
+	addPages(mux, c, func() identity.Identity { return identity.Identity{} })
 	return mux
 }
 

@@ -6,6 +6,7 @@ import (
 
 	"go.etcd.io/raft/v3/raftpb"
 
+	"etcd2/identity"
 	"etcd2/membership"
 )
 
@@ -16,7 +17,7 @@ type Receiver interface {
 	Cluster
 	// ID returns the ID of this member.
 	ID() membership.ID
-	// Removed tells whether that member was removed from the cluster.
+	// Removed reports whether that member was removed from the cluster.
 	Removed(id membership.ID) bool
 
 	// Step takes in a raft message, which belongs to the receiver from then on. It
@@ -45,12 +46,26 @@ type Receiver interface {
 
 	// Answer answers a question that another member has asked with Ask.
 	Answer(ctx context.Context, from membership.ID, question string, body []byte) ([]byte, error)
+	// Identity returns what this member tells the others of itself at this moment.
+	Identity() identity.Identity
+	// Seen returns what was seen of another member, the zero Seen when it was never
+	// met.
+	Seen(id membership.ID) identity.Seen
+	// Meet decides whether a member that presents itself is the one that was met
+	// before, and records it: durably, when Meet returns nil. The errors of package
+	// identity say that it is not; after another one it has to come again.
+	Meet(id membership.ID, who identity.Identity) error
+	// Note is told now and then how far a member that was met has come.
+	Note(id membership.ID, who identity.Identity)
+	// RefusedBy is told that another member refuses this one and why, and with an
+	// empty reason that it does not any more.
+	RefusedBy(id membership.ID, reason string)
 	// Mismatch is told that the member that should be peer belongs to another
 	// cluster. It is told again at each attempt to reach it.
 	Mismatch(peer, remoteCluster membership.ID)
-	// Expelled is told that another member says this one was removed. It is told
-	// again at each attempt to reach the other one.
-	Expelled()
+	// Expelled is told that another member says this one was removed, and the
+	// identity that it tells. It is told again at each attempt to reach that member.
+	Expelled(by membership.ID, who identity.Identity)
 }
 
 // Snapshot is a checkpoint that is open to be sent.

@@ -271,7 +271,7 @@ func TestVersion(t *testing.T) {
 // TestPeerPort asks what other programs, and members with something wrong, ask.
 func TestPeerPort(t *testing.T) {
 	f := &fake{id: 1, cluster: cluster, removed: map[membership.ID]bool{5: true}}
-	tr := New(Config{}, f)
+	tr := New(Config{Dial: newNetwork().dial}, f)
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan struct{})
 	go func() {
@@ -285,6 +285,7 @@ func TestPeerPort(t *testing.T) {
 	for !tr.spawn(func(context.Context) {}) {
 		time.Sleep(time.Millisecond) // until Run runs
 	}
+	tr.Set([]membership.Member{{ID: 4, PeerURLs: []string{"http://10.0.0.4:1"}}})
 	tests := []struct {
 		name, method, path, headers string
 		status                      int
@@ -309,12 +310,21 @@ func TestPeerPort(t *testing.T) {
 		{"senseless version", "GET", "/raft/stream/2", "X-Server-Version: x", 412, "incompatible version"},
 		{"new version", "GET", "/raft/stream/2", "X-Server-Version: 4.0.0|X-Min-Cluster-Version: 3.0.0", 412, "incompatible version"},
 		{"version comes first", "GET", "/raft/stream/2", "X-Server-Version: 2.1.0|X-Etcd-Cluster-ID: dd", 412, "incompatible version"},
-		{"no checkpoint", "GET", "/raft/snapshot?index=3", "", 500, "no checkpoint"},
-		{"no index", "GET", "/raft/snapshot", "", 400, "invalid index"},
-		{"senseless checkpoint", "POST", "/raft/snapshot", "", 400, "failed to decode raft message (EOF)"},
+		{"no checkpoint", "GET", "/raft/snapshot?index=3", "X-Server-From: 4", 500, "no checkpoint"},
+		{"no index", "GET", "/raft/snapshot", "X-Server-From: 4", 400, "invalid index"},
+		{"senseless checkpoint", "POST", "/raft/snapshot", "X-Server-From: 4", 400, "failed to decode raft message (EOF)"},
 		{"checkpoint, other method", "PUT", "/raft/snapshot", "", 405, "Method Not Allowed"},
 		{"checkpoint of a removed member", "POST", "/raft/snapshot", "X-Server-From: 5", 410, "removed member"},
-		{"question", "POST", "/raft/ask/it", "", 200, "2 asks it with"},
+		{"question", "POST", "/raft/ask/it", "X-Server-From: 4", 200, "4 asks it with"},
+		{"question about a member", "POST", "/raft/ask/member", "X-Server-From: 4", 200, "no"},
+		{"question of an unlisted peer", "POST", "/raft/ask/it", "", 403, "error sender not found"},
+		{"checkpoint for an unlisted peer", "GET", "/raft/snapshot?index=3", "", 403, "error sender not found"},
+		{"checkpoint of an unlisted peer", "POST", "/raft/snapshot", "", 403, "error sender not found"},
+		{"malformed identity", "POST", "/raft/ask/it", "X-Server-From: 4|X-Etcd2-Identity: x", 400, `identity: malformed: field "x"`},
+		{"other generation", "POST", "/raft/ask/it", "X-Server-From: 4|X-Etcd2-Identity: generation=00112233445566778899aabbccddeeff", 412, "cluster generation mismatch"},
+		{"cluster comes before generation", "POST", "/raft/ask/it", "X-Etcd-Cluster-ID: dd|X-Etcd2-Identity: generation=00112233445566778899aabbccddeeff", 412, "cluster ID mismatch"},
+		{"generation comes before the receiver", "POST", "/raft/ask/it", "X-Raft-To: 3|X-Etcd2-Identity: generation=00112233445566778899aabbccddeeff", 412, "cluster generation mismatch"},
+		{"generation comes before removal", "POST", "/raft/ask/it", "X-Server-From: 5|X-Etcd2-Identity: generation=00112233445566778899aabbccddeeff", 412, "cluster generation mismatch"},
 		{"question, other method", "GET", "/raft/ask/it", "", 405, "Method Not Allowed"},
 		{"question of a removed member", "POST", "/raft/ask/it", "X-Server-From: 5", 410, "removed member"},
 		{"question of nobody", "POST", "/raft/ask/it", "X-Server-From:", 404, "invalid from"},

@@ -75,6 +75,9 @@ func (l *link) rest(ctx context.Context) {
 
 // carry opens the checkpoint and sends it behind the message.
 func (l *link) carry(ctx context.Context, m *raftpb.Message) error {
+	if err := l.open(); err != nil {
+		return err
+	}
 	snap, err := l.t.member.OpenSnapshot(ctx, m.GetSnapshot().GetMetadata().GetIndex())
 	if err != nil {
 		return err
@@ -90,7 +93,7 @@ func (l *link) carry(ctx context.Context, m *raftpb.Message) error {
 	}
 	l.t.log.Info("sending a checkpoint", "to", l.id, "index", snap.Index(), "bytes", snap.Size())
 	began := time.Now()
-	c := call{method: http.MethodPost, path: "/raft/snapshot", header: l.t.header(l.id), length: -1}
+	c := call{method: http.MethodPost, path: "/raft/snapshot", header: l.t.header(l.id), length: -1, to: l.id}
 	c.body = func(w io.Writer) error {
 		if _, err := w.Write(endFrame(appendMessage(beginFrame(nil, kindMessage), told), 0)); err != nil {
 			return err
@@ -255,6 +258,9 @@ func (t *Transport) takeIn(ctx context.Context, w http.ResponseWriter, r *http.R
 	if err == nil && m.GetType() != raftpb.MsgSnap {
 		err = fmt.Errorf("%w: no message with a checkpoint", errFrame)
 	}
+	if err == nil {
+		err = t.addressed(m, from)
+	}
 	if err != nil {
 		http.Error(w, fmt.Sprintf("failed to decode raft message (%v)", err), http.StatusBadRequest)
 		return
@@ -313,7 +319,10 @@ func (t *Transport) Fetch(ctx context.Context, from membership.ID, atLeast uint6
 	if l == nil {
 		return fmt.Errorf("%w %s", ErrUnknown, from)
 	}
-	c := call{method: http.MethodGet, path: "/raft/snapshot?index=" + strconv.FormatUint(atLeast, 10), header: t.header(from)}
+	if err := l.open(); err != nil {
+		return err
+	}
+	c := call{method: http.MethodGet, path: "/raft/snapshot?index=" + strconv.FormatUint(atLeast, 10), header: t.header(from), to: from}
 	err := t.request(ctx, l.targets(), askWait, c, func(a *answered) error {
 		checkpoint := &unchunker{from: newFrames(a.Body)}
 		if err := read(checkpoint); err != nil {

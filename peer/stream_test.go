@@ -314,27 +314,27 @@ func TestOtherCluster(t *testing.T) {
 	})
 }
 
-// TestGuest: a member that lags does not know a new one yet, but must answer it.
-func TestGuest(t *testing.T) {
+// TestUnlistedPeer: a member that lags does not know a new one yet, but must answer it.
+func TestUnlistedPeer(t *testing.T) {
 	bubble(t, 1, Config{}, func(t *testing.T, net *network, m []*node) {
-		guest := build(net, 2, Config{})
-		guest.Set([]membership.Member{memberOf(1)})
-		guest.start(net)
+		unlisted := build(net, 2, Config{})
+		unlisted.Set([]membership.Member{memberOf(1)})
+		unlisted.start(net)
 		time.Sleep(time.Second)
 		m[0].Send([]*raftpb.Message{beat(1, 2, 4)})
 		synctest.Wait()
-		equal(t, "messages to the guest", guest.indexes(), []uint64{4})
+		equal(t, "messages to the unlisted peer", unlisted.indexes(), []uint64{4})
 
-		m[0].Set([]membership.Member{memberOf(1)}) // says nothing about guests
+		m[0].Set([]membership.Member{memberOf(1)}) // says nothing about unlisted peers
 		m[0].Send([]*raftpb.Message{beat(1, 2, 5)})
 		synctest.Wait()
-		equal(t, "messages to the guest", guest.indexes(), []uint64{4, 5})
+		equal(t, "messages to the unlisted peer", unlisted.indexes(), []uint64{4, 5})
 
 		m[0].Set([]membership.Member{memberOf(1), memberOf(2)})
-		guest.end()
+		unlisted.end()
 		synctest.Wait()
 		if len(m[0].Links()) != 1 {
-			t.Errorf("a member that was a guest is forgotten when its stream ends")
+			t.Errorf("a member that was unlisted is forgotten when its stream ends")
 		}
 
 		stranger := build(net, 3, Config{})
@@ -344,25 +344,25 @@ func TestGuest(t *testing.T) {
 		stranger.end()
 		time.Sleep(time.Second)
 		if _, known := m[0].Links()[3]; known {
-			t.Errorf("a guest stays after its stream has ended")
+			t.Errorf("an unlisted peer stays after its stream has ended")
 		}
 	})
 }
 
-func TestGuestWithoutURLs(t *testing.T) {
+func TestUnlistedPeerWithoutURLs(t *testing.T) {
 	bubble(t, 1, Config{}, func(t *testing.T, net *network, m []*node) {
-		guest := build(net, 2, Config{})
-		guest.members = nil
-		guest.Set([]membership.Member{memberOf(1)})
-		guest.start(net)
+		unlisted := build(net, 2, Config{})
+		unlisted.members = nil
+		unlisted.Set([]membership.Member{memberOf(1)})
+		unlisted.start(net)
 		time.Sleep(time.Second)
-		if guest.Links()[1].Active {
+		if unlisted.Links()[1].Active {
 			t.Errorf("a member that cannot be answered has a stream")
 		}
 		if n := m[0].logged("failed to find member 2 in cluster c"); n != 1 {
 			t.Errorf("the unknown member was logged %d times, want 1", n)
 		}
-		guest.end()
+		unlisted.end()
 	})
 }
 

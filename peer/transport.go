@@ -23,6 +23,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"go.etcd.io/raft/v3/raftpb"
 
@@ -44,11 +45,13 @@ type Transport struct {
 
 	work sync.WaitGroup // everything that Run waits for
 
-	mu      sync.Mutex // guards the fields below
-	life    context.Context
-	ended   bool
-	links   map[membership.ID]*link
-	inbound map[membership.ID]*inbound
+	mu        sync.Mutex // guards the fields below
+	life      context.Context
+	ended     bool
+	links     map[membership.ID]*link
+	inbound   map[membership.ID]*inbound
+	parted    map[membership.ID]string // members of another generation that the log has named
+	nextVouch time.Time                // when the next round of questions about unlisted peers may begin
 }
 
 // New makes the transport of a member. Nothing is dialled before Run, and what is
@@ -64,6 +67,7 @@ func New(cfg Config, member Receiver) *Transport {
 		pace:    &pacer{rate: cfg.SnapshotBytesPerSecond},
 		links:   map[membership.ID]*link{},
 		inbound: map[membership.ID]*inbound{},
+		parted:  map[membership.ID]string{},
 	}
 	t.publish()
 	return t
@@ -146,7 +150,7 @@ func (t *Transport) link(id membership.ID) *link {
 // gone are closed. Equal sets change nothing.
 func (t *Transport) Set(members []membership.Member) {
 	self := t.member.ID()
-	removed := t.removedGuests()
+	removed := t.removedUnlisted()
 	want := map[membership.ID]bool{}
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -156,43 +160,58 @@ func (t *Transport) Set(members []membership.Member) {
 		}
 		want[m.ID] = true
 		l := t.links[m.ID]
-		if l == nil {
-			l = newLink(t, m.ID)
-			t.links[m.ID] = l
-			l.setURLs(m.PeerURLs)
-			t.start(l)
+		if l != nil && l.unlisted {
+			t.drop(l) // by its next streams both sides know each other's identity
+			l = nil
 		}
-		l.guest = false
+		if l == nil {
+			l = t.newLink(m.ID, m.PeerURLs, false)
+		}
+		l.name.Store(&m.Name)
 		l.setURLs(m.PeerURLs)
 	}
 	for id, l := range t.links {
-		if !want[id] && (!l.guest || removed[id]) {
+		if !want[id] && (!l.unlisted || removed[id]) {
 			t.drop(l)
 		}
 	}
 	t.publish()
 }
 
-// removedGuests returns the guests that are known by now not to be members. The
-// member is asked without a lock, since it may hold its own and call Set.
-func (t *Transport) removedGuests() map[membership.ID]bool {
+// newLink makes and starts the link to a member. The caller holds mu and publishes.
+func (t *Transport) newLink(id membership.ID, urls []string, unlisted bool) *link {
+	l := newLink(t, id, unlisted)
+	l.setURLs(urls)
+	t.links[id] = l
+	t.start(l)
+	return l
+}
+
+// removedUnlisted returns the unlisted peers that are known by now to be no members.
+// The member is asked without a lock, since it may hold its own and call Set.
+func (t *Transport) removedUnlisted() map[membership.ID]bool {
 	removed := map[membership.ID]bool{}
 	t.mu.Lock()
 	for id, l := range t.links {
-		removed[id] = l.guest
+		removed[id] = l.unlisted
 	}
 	t.mu.Unlock()
-	for id, guest := range removed {
-		removed[id] = guest && t.member.Removed(id)
+	for id, unlisted := range removed {
+		removed[id] = unlisted && t.member.Removed(id)
 	}
 	return removed
 }
 
-// drop ends the streams from and to a member. The caller holds mu and publishes.
+// drop ends the streams from and to a member. What was sent to it before gets a
+// little time to leave. The caller holds mu and publishes.
 func (t *Transport) drop(l *link) {
 	delete(t.links, l.id)
-	l.leave()
-	l.queue.shut()
+	l.dropped.Store(true)
+	if l.unlisted {
+		l.leave()
+	} else {
+		time.AfterFunc(removedLinger, l.leave)
+	}
 	if in := t.inbound[l.id]; in != nil {
 		in.close()
 	}
@@ -216,6 +235,9 @@ func (t *Transport) Send(ms []*raftpb.Message) {
 			}
 		case m.GetType() == raftpb.MsgSnap:
 			l.sendSnapshot(m)
+		case m.GetType() == raftpb.MsgTransferLeader:
+			// Raft passes this one on for the member it names. Leadership is
+			// handed over by the leader alone, so nobody misses it.
 		case !l.queue.push(item{message: m, bytes: messageBytes(m)}):
 			l.lost(m)
 		}

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"io"
@@ -25,22 +26,39 @@ type answer struct {
 	whole []byte // the body, if it was read already
 }
 
-// reply passes an answer to the client as it comes.
-func (p *Proxy) reply(w http.ResponseWriter, r *http.Request, a *answer) {
+// begunWriter knows whether an answer has begun.
+type begunWriter struct {
+	http.ResponseWriter
+	begun bool
+}
+
+func (w *begunWriter) WriteHeader(status int) {
+	w.begun = true
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *begunWriter) Write(b []byte) (int, error) {
+	w.begun = true
+	return w.ResponseWriter.Write(b)
+}
+
+// Unwrap is for http.ResponseController.
+func (w *begunWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// reply passes an answer to the client as it comes. An answer that is cut short takes
+// the connection along, so that nobody takes its end for an ordinary one. ctx is that
+// of the request to the member.
+func (p *Proxy) reply(ctx context.Context, w http.ResponseWriter, r *http.Request, a *answer) {
 	p.begin(w, r, a.StatusCode, a.Header)
-	if a.whole != nil {
-		w.Write(a.whole)
-		return
-	}
 	err := relay(w, a)
 	switch {
 	case err == nil:
-	case errors.Is(err, errGone), r.Context().Err() != nil:
+	case errors.Is(err, errGone), errors.Is(context.Cause(ctx), errGone):
 		p.logGone(r)
-	case isTimeout(err): // what waits longer than the read time-out is over, and no failure
+		panic(http.ErrAbortHandler)
+	case isTimeout(err) && watches(r): // what waits longer than the read time-out is over, and no failure
 	default:
 		p.cfg.Logger.Warn("answer of " + a.Request.URL.Host + " cut short: " + err.Error())
-		// The connection is cut, so that nobody takes the end for an ordinary one.
 		panic(http.ErrAbortHandler)
 	}
 }
@@ -59,21 +77,24 @@ func (p *Proxy) begin(w http.ResponseWriter, r *http.Request, status int, header
 // buffers are for one read each.
 var buffers = sync.Pool{New: func() any { return new([32 << 10]byte) }}
 
-// errGone says that the client takes no more.
-var errGone = errors.New("the client has gone")
-
 // relay copies the body and holds nothing back: events of a stream leave as they
 // come, and the head of a long poll tells the client that its watch has begun. The
 // error is nil at the end of the body, and otherwise errGone or that of the member.
 func relay(w http.ResponseWriter, a *answer) error {
-	buf := buffers.Get().(*[32 << 10]byte)
-	defer buffers.Put(buf)
 	rc := http.NewResponseController(w)
+	if a.whole != nil {
+		if _, err := w.Write(a.whole); err != nil {
+			return errGone
+		}
+		return nil
+	}
 	if a.ContentLength < 0 {
 		if rc.Flush() != nil {
 			return errGone
 		}
 	}
+	buf := buffers.Get().(*[32 << 10]byte)
+	defer buffers.Put(buf)
 	for {
 		n, err := a.Body.Read(buf[:])
 		if n > 0 {
@@ -97,12 +118,12 @@ func extendWrite(w http.ResponseWriter) {
 	http.NewResponseController(w).SetWriteDeadline(time.Now().Add(sendTimeout))
 }
 
-// isTimeout tells whether the read time-out ended an answer. A connection that the
+// isTimeout reports whether the read time-out ended an answer. A connection that the
 // system gave up is another matter.
 func isTimeout(err error) bool { return errors.Is(err, os.ErrDeadlineExceeded) }
 
 // refuse answers a request that no member answers. err is a *refusal, or says that
-// the client has left.
+// the client has left, which gets no answer.
 func (p *Proxy) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	var no *refusal
 	if !errors.As(err, &no) {
@@ -116,9 +137,4 @@ func (p *Proxy) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	extendWrite(w)
 	w.WriteHeader(no.status)
 	w.Write(text)
-}
-
-// logGone tells that a client left before its answer.
-func (p *Proxy) logGone(r *http.Request) {
-	p.cfg.Logger.Info("client " + r.RemoteAddr + " closed request prematurely")
 }

@@ -26,6 +26,15 @@ type Config struct {
 	WriteTimeout    time.Duration // one write to a member must be done within; 5s, negative for none
 	ReadTimeout     time.Duration // a member may be silent for, which cuts long polls; none
 
+	// An endpoint that leaves a probe without a response for ProbeTimeout is silent: it
+	// gets no requests until it answers again. Reads, long polls too, go on elsewhere,
+	// streams end, and writes that it may have got fail after SilentWriteTimeout. Probes
+	// are made while requests are sent to the endpoint, and when one waits for longer
+	// than a quarter of ProbeTimeout. A response that takes long is no reason.
+	ProbeInterval      time.Duration // between two probes of an endpoint in use; 1s, negative for no such probes
+	ProbeTimeout       time.Duration // for the header of the response to one; 1s
+	SilentWriteTimeout time.Duration // for which a write waits for an endpoint to answer again; 3s
+
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error) // that of a net.Dialer that notices a silent death within 30s
 	TLS  func() *tls.Config                                                // settings of one connection to a member, asked at each; nil refuses https URLs
 
@@ -48,8 +57,12 @@ const (
 	idleTimeout = 90 * time.Second
 	// handshakeTimeout is how long TLS with a member may take.
 	handshakeTimeout = 10 * time.Second
-	// probeTimeout is how long an endpoint may take to show that it is back.
+	// probeTimeout is how long a probe lasts. It is longer than Config.ProbeTimeout, so
+	// that a silent endpoint shows at once when it is back.
 	probeTimeout = 5 * time.Second
+	// inUseFor is how long after its last request an endpoint is probed: a client that
+	// sends one every few seconds is not the one that finds out.
+	inUseFor = 10 * time.Second
 	// retryInterval is between two questions to members, or two probes, as long as
 	// no endpoint is available.
 	retryInterval = time.Second
@@ -61,6 +74,16 @@ const (
 	bodyBytesMax = 16 << 20
 	// bodyTimeout is how long it may take to arrive.
 	bodyTimeout = time.Minute
+	// goneTimeout is how long a request is carried out for a client that sends nothing
+	// more. It may still wait for the response, or it may have gone. Members answer
+	// within seconds.
+	goneTimeout = 30 * time.Second
+	// goneWatchTimeout is the same for long polls and streams. These have no end of
+	// their own, and most clients that end one have gone.
+	goneWatchTimeout = 5 * time.Second
+	// goneWatchesMax is how many of those there may be at a time, so that clients which
+	// leave do not use up the connections of the others.
+	goneWatchesMax = 256
 	// sendTimeout is how long a client may take to read one piece of an answer.
 	sendTimeout = 30 * time.Second
 )
@@ -77,6 +100,9 @@ func (c Config) withDefaults() Config {
 	c.FailureWait = cmp.Or(c.FailureWait, 5*time.Second)
 	c.DialTimeout = cmp.Or(c.DialTimeout, time.Second)
 	c.WriteTimeout = cmp.Or(c.WriteTimeout, 5*time.Second)
+	c.ProbeInterval = cmp.Or(c.ProbeInterval, time.Second)
+	c.ProbeTimeout = cmp.Or(c.ProbeTimeout, time.Second)
+	c.SilentWriteTimeout = cmp.Or(c.SilentWriteTimeout, 3*time.Second)
 	if c.Dial == nil {
 		c.Dial = (&net.Dialer{KeepAliveConfig: keepAlive}).DialContext
 	}

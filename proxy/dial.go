@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 
 	"etcd2/internal/tlsconf"
@@ -15,8 +16,8 @@ var errNoTLS = errors.New("https, but no TLS settings to dial with")
 
 // newTransport returns the way to the members. It follows no redirects, unpacks
 // nothing and heeds no variables that name an HTTP proxy: members are asked
-// directly.
-func newTransport(cfg *Config) *http.Transport {
+// directly. idle is how many connections to an endpoint are kept for reuse.
+func newTransport(cfg *Config, idle int) *http.Transport {
 	d := &dialer{
 		dial:  cfg.Dial,
 		tls:   cfg.TLS,
@@ -24,7 +25,6 @@ func newTransport(cfg *Config) *http.Transport {
 		write: max(0, cfg.WriteTimeout),
 		read:  max(0, cfg.ReadTimeout),
 	}
-	idle := idlePerEndpoint
 	if d.read > 0 {
 		idle = -1 // the time for which a connection rests would count against the next answer
 	}
@@ -56,7 +56,7 @@ func (d *dialer) Plain(ctx context.Context, network, addr string) (net.Conn, err
 	if err != nil {
 		return nil, err
 	}
-	return &timedConn{conn, d.write, d.read}, nil
+	return &timedConn{Conn: conn, write: d.write, read: d.read}, nil
 }
 
 // Secure opens a connection with TLS, with the settings of this moment.
@@ -73,19 +73,34 @@ func (d *dialer) Secure(ctx context.Context, network, addr string) (net.Conn, er
 	return tlsconf.Handshake(ctx, conn, addr, d.tls())
 }
 
-// timedConn limits the time of each read and write.
+// timedConn limits the time of each read and write, and counts what is written.
 type timedConn struct {
 	net.Conn
 	write, read time.Duration // 0 for none
+
+	mu      sync.Mutex // held during a write; guards the field below
+	written int64      // bytes
+}
+
+// Written returns how many bytes the system has taken. It waits for a write that is
+// under way, which ends at once when the connection is closed.
+func (c *timedConn) Written() int64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.written
 }
 
 func (c *timedConn) Write(b []byte) (int, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	if c.write > 0 {
 		if err := c.SetWriteDeadline(time.Now().Add(c.write)); err != nil {
 			return 0, err
 		}
 	}
-	return c.Conn.Write(b)
+	n, err := c.Conn.Write(b)
+	c.written += int64(n)
+	return n, err
 }
 
 func (c *timedConn) Read(b []byte) (int, error) {

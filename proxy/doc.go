@@ -4,21 +4,25 @@
 // sends requests to their client URLs: to the first that is available, and to the
 // next one when that cannot be reached. It keeps the last list of members that it
 // got, in memory and in a file, however bad the answers are later. An endpoint
-// that failed is left alone for a while and must answer a question of the proxy
-// before it gets requests again.
+// that failed is left alone for a while and must answer a probe before it gets
+// requests again. An endpoint in use is probed beside the traffic, so that one which
+// falls silent without closing its connections is found within two seconds.
 //
-// What a member answers goes through as it comes, byte for byte and without delay,
-// so long polls and streams work as they do at a member. Long polls that ask the
-// same share one request to a member. A request that comes back to the proxy that
-// sent it is refused, so that proxies which stand in a ring do no harm.
+// Every success that a client sees comes from a member. A request that gets no
+// response from one is refused, or its connection is cut. A response of a member goes
+// through as it comes, byte for byte and without delay, so long polls and streams work
+// as they do at a member. Long polls that ask the same share one request to a member. A
+// request that comes back to the proxy that sent it is refused, so that proxies which
+// stand in a ring do no harm.
 //
 // # Retries
 //
 // A request whose connection fails is sent to the next endpoint, a write too: it
 // may then happen twice, or happen although the answer says that it could not be
-// sent. That is how proxies of etcd 2.3 behave, and clients are ready for it. Once
-// a member has begun to answer nothing is sent again, except what only reads and
-// of which the client has seen nothing that the new answer could contradict.
+// sent. That is how proxies of etcd 2.3 behave, and clients are ready for it. A write
+// whose endpoint falls silent is not sent again once it may have arrived: it is refused
+// with 504. Once a member has begun to answer nothing is sent again, except what only
+// reads and of which the client has seen nothing that the new answer could contradict.
 //
 // # Use
 //
@@ -33,7 +37,7 @@
 //		PeerURLs: urls,
 //		Kept:     kept,
 //		Members:  discovery.New(...),
-//		TLS:      source.Client,           // the peer side, for client URLs of members too
+//		TLS:      settings,                // for the client URLs of members
 //	})
 //	go p.Run(ctx)
 //	<-p.Ready()                            // then open the listeners and serve p

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
@@ -21,9 +22,32 @@ type endpoint struct {
 	// told, 0 before the first.
 	index atomic.Uint64
 
+	up      atomic.Pointer[upPeriod] // the present one, or the last one while the endpoint is silent
+	open    atomic.Int64             // requests under way
+	used    atomic.Int64             // when the last of them ended, in ns
+	watched atomic.Bool              // Due knows that it is in use
+
 	// Guarded by endpoints.mu.
 	failed  time.Time // when it was last found to fail; zero while it is available
+	silent  bool      // that is why
+	doubted bool      // a request waits for it
+	probed  time.Time // when the last probe began
 	probing bool
+}
+
+func newEndpoint(text string) (*endpoint, error) {
+	u, err := url.Parse(text)
+	if err != nil {
+		return nil, err
+	}
+	e := &endpoint{text: text, url: u}
+	e.up.Store(newUpPeriod())
+	return e, nil
+}
+
+// inUse reports whether requests go there.
+func (e *endpoint) inUse() bool {
+	return e.open.Load() > 0 || time.Since(time.Unix(0, e.used.Load())) < inUseFor
 }
 
 // saw learns from an answer how far the member is. before is what was known when
@@ -44,18 +68,20 @@ func (e *endpoint) saw(header http.Header, before uint64) {
 
 // endpoints is where requests can go.
 type endpoints struct {
-	log    *slog.Logger
-	wait   time.Duration // for which an endpoint that failed is left alone
-	marked chan struct{} // a signal that one was marked; one slot, as signals add up to one
+	log     *slog.Logger
+	wait    time.Duration // for which an endpoint that failed is left alone
+	every   time.Duration // between two probes of one in use; negative for none
+	changed chan struct{} // a signal that Due has to be asked; one slot, as signals add up to one
 
 	usable atomic.Pointer[[]*endpoint] // those of all that are available, in order
 
-	mu  sync.Mutex // guards the fields below and those of each endpoint
-	all []*endpoint
+	mu      sync.Mutex // guards the fields below and those of each endpoint
+	all     []*endpoint
+	removed []*endpoint // listed no more, with requests under way
 }
 
-func newEndpoints(wait time.Duration, log *slog.Logger) *endpoints {
-	s := &endpoints{log: log, wait: max(wait, shortestWait), marked: make(chan struct{}, 1)}
+func newEndpoints(cfg *Config) *endpoints {
+	s := &endpoints{log: cfg.Logger, wait: max(cfg.FailureWait, shortestWait), every: cfg.ProbeInterval, changed: make(chan struct{}, 1)}
 	s.usable.Store(new([]*endpoint))
 	return s
 }
@@ -77,12 +103,17 @@ func (s *endpoints) Set(urls []string) {
 			next = append(next, s.all[i])
 			continue
 		}
-		u, err := url.Parse(text)
+		e, err := newEndpoint(text)
 		if err != nil {
 			s.log.Warn("upstream URL invalid: " + err.Error())
 			continue
 		}
-		next = append(next, &endpoint{text: text, url: u})
+		next = append(next, e)
+	}
+	for _, e := range s.all {
+		if !slices.Contains(next, e) {
+			s.removed = append(s.removed, e)
+		}
 	}
 	rand.Shuffle(len(next), func(i, j int) { next[i], next[j] = next[j], next[i] })
 	s.all = next
@@ -95,21 +126,75 @@ func (s *endpoints) update() {
 	s.usable.Store(&usable)
 }
 
-// Failed marks an endpoint that cannot be reached.
-func (s *endpoints) Failed(e *endpoint) {
-	s.mu.Lock()
-	first := e.failed.IsZero()
-	e.failed = time.Now()
-	s.update()
-	s.mu.Unlock()
-	if !first {
-		return // many requests find out at the same time
-	}
-	s.log.Info("marked endpoint " + e.text + " unavailable")
+// signal makes keepProbing ask Due.
+func (s *endpoints) signal() {
 	select {
-	case s.marked <- struct{}{}:
+	case s.changed <- struct{}{}:
 	default:
 	}
+}
+
+// Begin counts a request that is sent to an endpoint. Each is followed by one End.
+func (s *endpoints) Begin(e *endpoint) {
+	e.open.Add(1)
+	if !e.watched.Swap(true) {
+		s.signal()
+	}
+}
+
+// End is the end of a request.
+func (s *endpoints) End(e *endpoint) {
+	e.used.Store(time.Now().UnixNano())
+	e.open.Add(-1)
+}
+
+// Doubt has an endpoint probed at which a request waits.
+func (s *endpoints) Doubt(e *endpoint) {
+	s.mu.Lock()
+	e.doubted = true
+	s.mu.Unlock()
+	s.signal()
+}
+
+// Failed marks an endpoint that cannot be reached, for the reason err.
+func (s *endpoints) Failed(e *endpoint, err error) {
+	first, last := s.mark(e, false)
+	if first {
+		s.log.Info("marked endpoint " + e.text + " unavailable")
+	}
+	if last {
+		s.warnOfNone(err)
+	}
+}
+
+// Silent marks an endpoint from which nothing came in response to a probe, and ends the
+// requests that wait for it. why goes to the log.
+func (s *endpoints) Silent(e *endpoint, why string) {
+	first, last := s.mark(e, true)
+	if first {
+		s.log.Warn(fmt.Sprintf("endpoint %s does not answer (%s), trying others", e.text, why))
+	}
+	if last {
+		s.warnOfNone(errSilent)
+	}
+	e.up.Load().end()
+}
+
+// mark makes an endpoint unavailable. first is true for the first of many requests that
+// find out at the same time, last if no other endpoint is available.
+func (s *endpoints) mark(e *endpoint, silent bool) (first, last bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	first = e.failed.IsZero() && slices.Contains(s.all, e)
+	e.failed = time.Now()
+	e.silent = e.silent || silent
+	s.update()
+	s.signal()
+	return first, first && len(s.Available()) == 0
+}
+
+func (s *endpoints) warnOfNone(err error) {
+	s.log.Warn("no endpoint is available, requests are refused until one answers; the last one failed: " + err.Error())
 }
 
 // Due returns the endpoints to probe now, each of which is to be reported to
@@ -117,40 +202,71 @@ func (s *endpoints) Failed(e *endpoint) {
 func (s *endpoints) Due() (due []*endpoint, next time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	wait := s.wait
-	if len(s.Available()) == 0 {
-		wait = min(wait, retryInterval) // a client waits for this
-	}
+	s.removed = slices.DeleteFunc(s.removed, func(e *endpoint) bool { return e.open.Load() == 0 })
 	next = time.Hour
-	for _, e := range s.all {
-		if e.failed.IsZero() || e.probing {
-			continue
-		}
-		if rest := wait - time.Since(e.failed); rest > 0 {
+	for _, e := range slices.Concat(s.all, s.removed) {
+		rest := s.rest(e)
+		switch {
+		case e.probing:
+		case rest > 0:
 			next = min(next, rest)
-			continue
+		default:
+			e.probing, e.doubted, e.probed = true, false, time.Now()
+			due = append(due, e)
 		}
-		e.probing = true
-		due = append(due, e)
 	}
 	return due, next
 }
 
-// Probed takes the result of a probe.
-func (s *endpoints) Probed(e *endpoint, err error) {
+// rest returns the time until an endpoint is to be probed. The caller holds mu.
+func (s *endpoints) rest(e *endpoint) time.Duration {
+	e.watched.Store(false) // before the look, so that a request which begins after it signals
+	switch {
+	case !e.failed.IsZero() && len(s.Available()) == 0:
+		return min(s.wait, retryInterval) - time.Since(e.failed) // a client waits for this
+	case !e.failed.IsZero():
+		return s.wait - time.Since(e.failed)
+	case s.every <= 0 || !e.inUse():
+		return time.Hour
+	}
+	e.watched.Store(true)
+	if e.doubted {
+		return 0
+	}
+	return s.every - time.Since(e.probed)
+}
+
+// Probed takes the result of a probe. A silent endpoint that answers late is probed
+// again at once, and is available when it answers that in time.
+func (s *endpoints) Probed(e *endpoint, err error, late bool) {
 	s.mu.Lock()
 	e.probing = false
-	e.failed = time.Now()
-	if err == nil {
+	back, failed := false, false
+	e.doubted = e.doubted && err != nil
+	switch {
+	case err == nil && late:
+		e.failed = time.Time{}.Add(1) // long ago, and not zero
+	case err == nil:
+		back = !e.failed.IsZero()
 		e.failed = time.Time{}
+		if e.silent {
+			e.silent = false
+			e.up.Store(newUpPeriod())
+		}
+	default:
+		failed = e.failed.IsZero()
+		if !failed {
+			e.failed = time.Now()
+		}
 	}
 	s.update()
+	s.signal()
 	s.mu.Unlock()
-	if err == nil {
+	switch {
+	case back:
 		s.log.Info("marked endpoint " + e.text + " available, to retest connectivity")
-	}
-	select {
-	case s.marked <- struct{}{}:
-	default:
+	case failed:
+		s.log.Info(fmt.Sprintf("failed to probe endpoint %s: %v", e.text, err))
+		s.Failed(e, err)
 	}
 }

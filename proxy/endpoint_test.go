@@ -36,10 +36,10 @@ func TestEndpointIndex(t *testing.T) {
 
 // A list of members does not forget who failed, and leaves out what is no URL.
 func TestEndpointsAreListedAgain(t *testing.T) {
-	s := newEndpoints(time.Minute, slog.New(slog.DiscardHandler))
+	s := newEndpoints(&Config{FailureWait: time.Minute, Logger: slog.New(slog.DiscardHandler)})
 	s.Set([]string{"http://a:1", "http://b:1"})
 	first := s.Available()
-	s.Failed(first[0])
+	s.Failed(first[0], errSilent)
 	s.Set([]string{"http://c:1", first[0].text, "http://%", first[1].text})
 	got := texts(s.Available())
 	slices.Sort(got)
@@ -54,7 +54,7 @@ func TestEndpointsAreListedAgain(t *testing.T) {
 
 func TestEndpointsTakeTurns(t *testing.T) {
 	first := map[string]bool{}
-	s := newEndpoints(time.Minute, slog.New(slog.DiscardHandler))
+	s := newEndpoints(&Config{FailureWait: time.Minute, Logger: slog.New(slog.DiscardHandler)})
 	for range 100 {
 		s.Set([]string{"http://a:1", "http://b:1"})
 		first[s.Available()[0].text] = true

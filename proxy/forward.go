@@ -59,14 +59,16 @@ func (p *Proxy) forward(w http.ResponseWriter, r *http.Request) {
 		p.servePoll(w, r, o, key)
 		return
 	}
-	a, err := p.send(r.Context(), o, nil)
+	ctx, done := p.lasting(r)
+	defer done()
+	a, err := p.send(ctx, o, nil)
 	if err != nil {
 		p.refuse(w, r, err)
 		return
 	}
 	defer a.Body.Close()
 	p.metrics.Handled(r.Method, a.StatusCode, time.Since(begun))
-	p.reply(w, r, a)
+	p.reply(ctx, w, r, a)
 }
 
 // checkHost refuses a host that cannot be sent on. It comes from a request line with
@@ -153,7 +155,7 @@ func (o *outgoing) to(ctx context.Context, e *endpoint) *http.Request {
 
 // send tries the available endpoints in order until one answers. asking, unless
 // it is nil, is told about each before it is tried. The error is a *refusal, or
-// that of ctx.
+// the cause of the end of ctx.
 func (p *Proxy) send(ctx context.Context, o *outgoing, asking func(*endpoint)) (*answer, error) {
 	tried := p.endpoints.Available()
 	if len(tried) == 0 {
@@ -170,11 +172,16 @@ func (p *Proxy) send(ctx context.Context, o *outgoing, asking func(*endpoint)) (
 			return a, nil
 		}
 		if ctx.Err() != nil { // that is why, and no fault of the endpoint
-			return nil, ctx.Err()
+			return nil, context.Cause(ctx)
 		}
 		p.metrics.Dropped(o.method, failedSending)
 		p.cfg.Logger.Info(fmt.Sprintf("failed to direct request to %s: %v", e.text, err))
-		p.endpoints.Failed(e)
+		if !errors.Is(err, errSilent) { // or it is marked, and may be back already
+			p.endpoints.Failed(e, err)
+		}
+		if no := new(refusal); errors.As(err, &no) {
+			return nil, no
+		}
 		if errors.Is(err, errLoop) {
 			loops++
 		}
@@ -186,13 +193,23 @@ func (p *Proxy) send(ctx context.Context, o *outgoing, asking func(*endpoint)) (
 	return nil, &refusal{http.StatusBadGateway, fmt.Sprintf("unable to get response from %d endpoint(s)", len(tried))}
 }
 
-// try sends a request to one endpoint.
+// try sends a request to one endpoint. The error is a *refusal if no other endpoint is
+// to be tried.
 func (p *Proxy) try(ctx context.Context, o *outgoing, e *endpoint) (*answer, error) {
 	before := e.index.Load()
+	ctx, at := p.attempt(ctx, o, e)
+	if e.up.Load().Err() != nil { // silent since the list of endpoints was made
+		at.end()
+		return nil, errSilent
+	}
 	res, err := p.transport.RoundTrip(o.to(ctx, e))
 	if err != nil {
+		err = at.failure(ctx, o, err)
+		at.end()
 		return nil, err
 	}
+	at.answered()
+	res.Body = attemptBody{res.Body, at.end}
 	if p.returned(res) {
 		res.Body.Close()
 		return nil, errLoop

@@ -48,7 +48,7 @@ func runProxy(t *testing.T, members ...*member) (*Proxy, *httptest.Server) {
 	s.Set(nil, urls...)
 	// These tests are about many clients, on machines that may be busy: a member that
 	// is slow to answer must not count as one that has gone.
-	p := New(Config{Members: s, DialTimeout: time.Minute, WriteTimeout: time.Minute})
+	p := New(Config{Members: s, DialTimeout: time.Minute, WriteTimeout: time.Minute, ProbeInterval: -1})
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- p.Run(ctx) }()

@@ -21,8 +21,9 @@ import (
 
 // network connects clients and servers inside a bubble, by host name.
 type network struct {
-	mu    sync.Mutex // guards hosts
-	hosts map[string]*pipeListener
+	mu        sync.Mutex // guards the fields below
+	hosts     map[string]*pipeListener
+	unplugged string // a host to which no packet gets any more
 }
 
 var errRefused = errors.New("connection refused")
@@ -31,13 +32,13 @@ var errRefused = errors.New("connection refused")
 func (n *network) Dial(ctx context.Context, _, addr string) (net.Conn, error) {
 	host, _, _ := net.SplitHostPort(addr)
 	n.mu.Lock()
-	l := n.hosts[host]
+	l, unplugged := n.hosts[host], n.unplugged == host
 	n.mu.Unlock()
 	if l == nil {
 		return nil, errRefused
 	}
 	client, server := net.Pipe()
-	if host == "10.0.0.1" {
+	if host == "10.0.0.1" || unplugged {
 		<-ctx.Done()
 		return nil, ctx.Err()
 	}
@@ -76,8 +77,22 @@ func (l *pipeListener) Accept() (net.Conn, error) {
 func (l *pipeListener) Close() error   { l.once.Do(func() { close(l.closed) }); return nil }
 func (l *pipeListener) Addr() net.Addr { return &net.TCPAddr{} }
 
-// Serve runs a server until stop, which cuts its connections.
+// Serve runs a server until stop, which cuts its connections. It answers probes.
 func (n *network) Serve(host string, h http.Handler) (stop func()) {
+	return n.ServeProbed(host, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !isProbe(r) || host == "proxy" {
+			h.ServeHTTP(w, r)
+		}
+	}))
+}
+
+// isProbe reports whether a proxy sends a request on behalf of itself.
+func isProbe(r *http.Request) bool {
+	return r.URL.Path == "/version" && r.Header.Get("X-Forwarded-For") == ""
+}
+
+// ServeProbed is Serve for a handler that gets the probes as well.
+func (n *network) ServeProbed(host string, h http.Handler) (stop func()) {
 	l := &pipeListener{conns: make(chan net.Conn), closed: make(chan struct{})}
 	n.mu.Lock()
 	n.hosts[host] = l

@@ -116,7 +116,7 @@ type poll struct {
 	done   chan struct{} // closed once the fields below are set
 	body   []byte
 	event  uint64 // the index of the event in the body; 0 for none
-	err    error  // no answer; a *refusal or that of a context
+	err    error  // no answer; a *refusal while anybody waits
 }
 
 // head is the beginning of an answer.
@@ -132,7 +132,7 @@ var errCut = &refusal{http.StatusBadGateway, "the answer of the endpoint was cut
 // polls are the long polls that wait at members.
 type polls struct {
 	ctx     context.Context // of all polls; ends by Close
-	stop    context.CancelFunc
+	stop    context.CancelCauseFunc
 	running sync.WaitGroup
 
 	mu     sync.Mutex // guards the fields below
@@ -143,7 +143,7 @@ type polls struct {
 
 func newPolls() *polls {
 	s := &polls{open: make(map[pollKey]*poll)}
-	s.ctx, s.stop = context.WithCancel(context.Background())
+	s.ctx, s.stop = context.WithCancelCause(context.Background())
 	return s
 }
 
@@ -152,7 +152,7 @@ func (s *polls) Close() {
 	s.mu.Lock()
 	s.closed = true
 	s.mu.Unlock()
-	s.stop()
+	s.stop(errStopping)
 	s.running.Wait()
 }
 
@@ -267,7 +267,8 @@ func (w *poll) run(ctx context.Context, p *Proxy, o *outgoing) {
 			p.cfg.Logger.Info("endpoint " + a.Request.URL.Host + " broke off a watch, resuming it")
 			rest = resumePause
 		}
-		if w.err = pause.For(ctx, rest); w.err != nil {
+		if pause.For(ctx, rest) != nil {
+			w.err = context.Cause(ctx)
 			return
 		}
 		if w.key.since == 0 {
@@ -298,7 +299,7 @@ func (w *poll) take(ctx context.Context, a *answer) (more bool) {
 	case err == nil:
 		w.body, w.event = body, eventIndex(body)
 	case ctx.Err() != nil:
-		w.err = ctx.Err()
+		w.err = context.Cause(ctx)
 	case isTimeout(err): // over after the read time-out: an empty answer
 	case a.StatusCode == http.StatusOK && w.head.index > 0 && !errors.Is(err, errTooLong):
 		return true

@@ -1,6 +1,8 @@
 package proxy
 
 import (
+	"context"
+	"errors"
 	"net/http"
 	"strconv"
 	"time"
@@ -11,13 +13,16 @@ type pollClient struct {
 	p     *Proxy
 	w     http.ResponseWriter
 	r     *http.Request
+	ctx   context.Context // ends when the client has gone
 	begun time.Time
 	sent  bool // the head
 }
 
 // servePoll answers a long poll together with all others that ask the same.
 func (p *Proxy) servePoll(w http.ResponseWriter, r *http.Request, o *outgoing, key pollKey) {
-	c := &pollClient{p: p, w: w, r: r, begun: time.Now()}
+	ctx, done := p.lasting(r)
+	defer done()
+	c := &pollClient{p: p, w: w, r: r, ctx: ctx, begun: time.Now()}
 	for {
 		known, stale := c.ask(o, key)
 		if !stale {
@@ -35,7 +40,7 @@ func (p *Proxy) servePoll(w http.ResponseWriter, r *http.Request, o *outgoing, k
 func (c *pollClient) ask(o *outgoing, key pollKey) (known uint64, stale bool) {
 	shared, known := c.p.join(o, key)
 	if shared == nil {
-		c.fail(&refusal{http.StatusServiceUnavailable, "the proxy is stopping"})
+		c.fail(errStopping)
 		return 0, false
 	}
 	defer c.p.polls.leave(shared)
@@ -44,12 +49,11 @@ func (c *pollClient) ask(o *outgoing, key pollKey) (known uint64, stale bool) {
 
 // await passes the answer on when it comes, unless it is stale.
 func (c *pollClient) await(shared *poll, known uint64) (stale bool) {
-	gone := c.r.Context().Done()
 	select {
 	case <-shared.headed:
 	case <-shared.done:
-	case <-gone:
-		c.p.logGone(c.r)
+	case <-c.ctx.Done():
+		c.fail(context.Cause(c.ctx))
 		return false
 	}
 	select {
@@ -57,13 +61,13 @@ func (c *pollClient) await(shared *poll, known uint64) (stale bool) {
 	default:
 		c.begin(shared.head, known)
 		if http.NewResponseController(c.w).Flush() != nil {
-			c.p.logGone(c.r)
+			c.fail(errGone)
 			return false
 		}
 		select {
 		case <-shared.done:
-		case <-gone:
-			c.p.logGone(c.r)
+		case <-c.ctx.Done():
+			c.fail(context.Cause(c.ctx))
 			return false
 		}
 	}
@@ -79,7 +83,9 @@ func (c *pollClient) await(shared *poll, known uint64) (stale bool) {
 	}
 	c.begin(shared.head, known)
 	extendWrite(c.w)
-	c.w.Write(shared.body)
+	if _, err := c.w.Write(shared.body); err != nil {
+		c.fail(errGone)
+	}
 	return false
 }
 
@@ -102,6 +108,9 @@ func (c *pollClient) begin(h *head, known uint64) {
 // fail ends the request without an answer of a member.
 func (c *pollClient) fail(err error) {
 	if c.sent {
+		if errors.Is(err, errGone) {
+			c.p.logGone(c.r)
+		}
 		// The connection is cut, so that nobody takes the end for an empty answer.
 		panic(http.ErrAbortHandler)
 	}

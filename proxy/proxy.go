@@ -21,9 +21,13 @@ type Proxy struct {
 	cors      cors.Policy
 	id        string // tells this proxy from others that a request passes
 	transport *http.Transport
+	probes    *http.Transport // apart from the requests, which may use up their connections
 	endpoints *endpoints
 	polls     *polls
 	metrics   *metrics
+	leaving   leaving
+	running   context.Context // of requests; ends with Run
+	stop      context.CancelCauseFunc
 	ready     chan struct{} // closed after the first look for members
 }
 
@@ -34,12 +38,14 @@ func New(cfg Config) *Proxy {
 		cfg:       cfg,
 		cors:      cors.New(cfg.CORS),
 		id:        newID(),
-		transport: newTransport(&cfg),
-		endpoints: newEndpoints(cfg.FailureWait, cfg.Logger),
+		transport: newTransport(&cfg, idlePerEndpoint),
+		probes:    newTransport(&cfg, 1),
+		endpoints: newEndpoints(&cfg),
 		polls:     newPolls(),
 		ready:     make(chan struct{}),
 	}
 	p.metrics = newMetrics(p)
+	p.running, p.stop = context.WithCancelCause(context.Background())
 	return p
 }
 
@@ -54,13 +60,25 @@ func (p *Proxy) Run(ctx context.Context) error {
 	running.Go(func() { p.keepRefreshing(ctx) })
 	running.Go(func() { p.keepProbing(ctx) })
 	running.Wait()
+	p.stop(errStopping)
 	p.polls.Close()
 	p.transport.CloseIdleConnections()
+	p.probes.CloseIdleConnections()
 	return nil
 }
 
-// ServeHTTP answers one request.
+// ServeHTTP answers one request. If there is nothing to answer, it cuts the connection:
+// net/http would make a 200 of it, and the client would take that for the answer of a
+// member.
 func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	a := &begunWriter{ResponseWriter: w}
+	p.serve(a, r)
+	if !a.begun {
+		panic(http.ErrAbortHandler)
+	}
+}
+
+func (p *Proxy) serve(w http.ResponseWriter, r *http.Request) {
 	extendWrite(w) // or that of the request before would count for short answers
 	switch {
 	case r.URL.Path == metricsPath:

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
-	"sync"
 	"time"
 
 	"etcd2/internal/pause"
@@ -95,36 +94,4 @@ func (f *refresher) keep(peers []string) {
 			fmt.Sprintf("updated peer urls in cluster file from %v to %v", f.urls, peers))
 		f.urls = peers
 	}
-}
-
-// keepProbing finds out until ctx ends which endpoints that failed are back.
-func (p *Proxy) keepProbing(ctx context.Context) {
-	var probes sync.WaitGroup
-	defer probes.Wait()
-	for ctx.Err() == nil {
-		due, next := p.endpoints.Due()
-		for _, e := range due {
-			// Each on its own: one that swallows packets must not delay the others.
-			probes.Go(func() { p.endpoints.Probed(e, p.probe(ctx, e)) })
-		}
-		t := time.NewTimer(next)
-		select {
-		case <-ctx.Done():
-		case <-p.endpoints.marked:
-		case <-t.C:
-		}
-		t.Stop()
-	}
-}
-
-// probe asks an endpoint something harmless. Any answer will do, except one of
-// this proxy.
-func (p *Proxy) probe(ctx context.Context, e *endpoint) error {
-	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
-	defer cancel()
-	a, err := p.try(ctx, p.question("/version"), e)
-	if err != nil {
-		return err
-	}
-	return a.Body.Close()
 }

@@ -109,6 +109,7 @@ func TestFailureWait(t *testing.T) {
 		if got := ask(); got != "a" {
 			t.Fatalf("the first endpoint did not answer but %q", got)
 		}
+		synctest.Wait() // a probe goes with the first request
 		stopA()
 		if got := ask(); got != "b" {
 			t.Fatalf("the second endpoint did not answer but %q", got)
@@ -201,7 +202,7 @@ func TestReadTimeout(t *testing.T) {
 }
 
 func TestWriteTimeout(t *testing.T) {
-	inBubble(t, Config{}, func(t *testing.T, b *bench) {
+	inBubble(t, Config{ProbeInterval: -1}, func(t *testing.T, b *bench) {
 		defer b.Run("deaf", "b")()
 		// Takes the connection and reads nothing from it.
 		l := &pipeListener{closed: make(chan struct{}), conns: make(chan net.Conn, 1)}

@@ -4,8 +4,10 @@ import (
 	"context"
 	"crypto/tls"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -50,5 +52,51 @@ func TestTLS(t *testing.T) {
 		}
 		stop()
 		<-done
+	}
+}
+
+// An endpoint that takes connections and never answers holds up no handshake for long. A
+// write that waits for it was not sent, so another member gets it.
+func TestSilentHandshake(t *testing.T) {
+	ca := pki.New(t, "members")
+	server := ca.Issue("member", time.Hour, pki.Server)
+	k := &keeper{name: "a"}
+	m := httptest.NewUnstartedServer(k)
+	m.TLS = &tls.Config{Certificates: []tls.Certificate{server.TLS}}
+	m.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, 0)
+	m.StartTLS()
+	defer m.Close()
+	for _, method := range []string{http.MethodGet, http.MethodPut} {
+		hole, err := net.Listen("tcp", "127.0.0.1:0") // the system takes connections for it
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer hole.Close()
+		s := new(source)
+		s.Set(nil, "https://"+hole.Addr().String(), m.URL)
+		p := New(Config{
+			Members: s, TLS: (&tls.Config{RootCAs: ca.Pool()}).Clone,
+			ProbeTimeout: 100 * time.Millisecond, SilentWriteTimeout: 100 * time.Millisecond,
+		})
+		ctx, stop := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- p.Run(ctx) }()
+		<-p.Ready()
+		if p.endpoints.Available()[0].text == m.URL {
+			p.endpoints.mu.Lock()
+			slices.Reverse(p.endpoints.all)
+			p.endpoints.update()
+			p.endpoints.mu.Unlock()
+		}
+		w := httptest.NewRecorder()
+		p.ServeHTTP(w, httptest.NewRequest(method, "/v2/keys/x", strings.NewReader("value=1")))
+		if w.Code != http.StatusOK || w.Body.String() != "a" {
+			t.Errorf("%s: %d %s, want the answer of a", method, w.Code, w.Body)
+		}
+		stop()
+		<-done
+	}
+	if n := len(k.Writes()); n != 1 {
+		t.Errorf("%d writes, want 1", n)
 	}
 }

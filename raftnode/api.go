@@ -178,6 +178,11 @@ func (n *Node) Age() (age time.Duration, known bool) {
 	return time.Since(n.epoch) - time.Duration(fresh), true
 }
 
+// Suspicious reports whether this member doubts its own log, see Core.Suspicious:
+// it is not to be used for reads or called ready. Within three election timeouts
+// that passes or ends Run. It is false after Run has ended.
+func (n *Node) Suspicious() bool { return n.suspicious.Load() }
+
 // Committed is the applier's queue. It is closed when Run ends. The applier
 // calls Applied for everything it takes.
 func (n *Node) Committed() <-chan Committed { return n.committed }

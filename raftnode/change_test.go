@@ -187,6 +187,10 @@ func TestStepSnapshotTellsWhetherRaftTookIt(t *testing.T) {
 			t.Errorf("%d of 4 equal snapshots were accepted, installed %d; want one, at %d", accepted, behind.installed, index)
 		}
 		for _, r := range all {
+			if r.cfg.ID == m.GetFrom() {
+				continue
+			}
+			m.To = new(r.cfg.ID)
 			if again, err := r.StepSnapshot(ctx, proto.CloneOf(m)); again || err != nil {
 				t.Errorf("StepSnapshot of what member %d has = %v, %v", r.cfg.ID, again, err)
 			}

@@ -27,6 +27,13 @@ var (
 	// ErrLost is returned by Run when the leader has this member's word for entries
 	// that are not in its log: its data was lost or replaced by older data.
 	ErrLost = errors.New("raftnode: entries that this member has confirmed are missing in its log")
+	// ErrDiverged is returned by Run when the leader has other entries at places of
+	// which this member knows what is committed there: a quorum has lost its data, or
+	// this member was in a quorum that the leader was not.
+	ErrDiverged = errors.New("raftnode: the leader's log contradicts entries that this member knows as committed")
+	// ErrMessage is returned by Core.Step for a message that no correct member
+	// sends: the sender is faulty, or somebody forges messages.
+	ErrMessage = errors.New("raftnode: a message that no correct member sends")
 )
 
 // Config tunes a Node. A zero field takes the default named beside it.

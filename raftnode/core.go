@@ -39,6 +39,7 @@ type Core struct {
 	taken              uint64            // index of the newest snapshot that Work gave out
 	installing         bool              // that snapshot is not Saved yet
 	changed            bool              // conf is newer than the last Applied
+	guard              guard
 }
 
 // Work is what a Core wants done. Every part may be empty.
@@ -121,6 +122,7 @@ func NewCore(cfg Config, st State, log Log) (*Core, *Writer, error) {
 		commit:  mem.hard.GetCommit(),
 		applied: st.Applied,
 		reads:   newRounds(cfg.Election),
+		guard:   newGuard(mem.hard.GetTerm(), mem.hard.GetCommit(), mem.last()),
 	}
 	c.setConf(mem.snapshot.GetConfState())
 	if cfg.Founding {
@@ -136,26 +138,7 @@ func NewCore(cfg Config, st State, log Log) (*Core, *Writer, error) {
 func (c *Core) Tick() {
 	c.rn.Tick()
 	c.reads.tick()
-}
-
-// Step takes a message of another member. Errors concern that message alone, but
-// for ErrLost, after which nothing more may be asked of the Core.
-// After a MsgSnap comes Work, before ApplyConfChange.
-func (c *Core) Step(m *raftpb.Message) error {
-	switch {
-	case raft.IsLocalMsg(m.GetType()), m.GetType() == raftpb.MsgProp:
-		return fmt.Errorf("raftnode: a %v cannot come from a peer", m.GetType())
-	case m.GetType() == raftpb.MsgReadIndex && c.sole && !c.canAnswer():
-		// As the only voter raft would answer with a commit index that a restart
-		// may have set back behind acknowledged writes. The reader asks again.
-		return nil
-	case m.GetType() == raftpb.MsgHeartbeat:
-		if last, _ := c.mem.LastIndex(); m.GetCommit() > last { // a leader tells no more than was confirmed to it
-			return fmt.Errorf("%w: it ends at entry %d, entry %d is committed; remove the member from its cluster and add it again with an empty data directory",
-				ErrLost, last, m.GetCommit())
-		}
-	}
-	return c.rn.Step(m)
+	c.tickGuard()
 }
 
 // Propose adds entries to the log, all or none. The data are copied.
@@ -197,8 +180,13 @@ func (c *Core) Accepts(bytes uint64) bool {
 func (c *Core) Saved(responses []*raftpb.Message) {
 	for _, m := range responses {
 		if m.GetTo() != c.cfg.ID {
-			c.responses = append(c.responses, m)
+			if c.mem.holds(m) && c.guard.passes(m) {
+				c.responses = append(c.responses, m)
+			}
 			continue
+		}
+		if m.GetType() == raftpb.MsgStorageAppendResp {
+			c.guard.noteSaved(m)
 		}
 		if index := m.GetSnapshot().GetMetadata().GetIndex(); index > 0 {
 			c.applied = max(c.applied, index)
@@ -243,7 +231,11 @@ func (c *Core) Campaign() error { return c.rn.Campaign() }
 
 // TransferLeader hands leadership to another member, if this one leads. When the
 // other does not take over within an election timeout, this one goes on.
-func (c *Core) TransferLeader(to uint64) { c.rn.TransferLeader(to) }
+func (c *Core) TransferLeader(to uint64) {
+	if c.rn.BasicStatus().RaftState == raft.StateLeader { // another one would pass it on, in the name of to
+		c.rn.TransferLeader(to)
+	}
+}
 
 // ReportUnreachable tells that messages to a member were lost.
 func (c *Core) ReportUnreachable(id uint64) { c.rn.ReportUnreachable(id) }
@@ -269,7 +261,9 @@ func (c *Core) Compact(index uint64, conf *raftpb.ConfState) (released uint64, e
 func (c *Core) Work() (Work, bool) {
 	c.campaignIfSole()
 	c.sendReads()
-	if !c.rn.HasReady() && len(c.responses) == 0 && !c.reads.hasAnswers() {
+	readable := c.reads.hasAnswers() && !c.Suspicious()
+	if !c.rn.HasReady() && len(c.responses) == 0 && !readable {
+		c.noteWork()
 		return Work{}, false
 	}
 	var w Work
@@ -287,7 +281,7 @@ func (c *Core) Work() (Work, bool) {
 			w.Apply = &Committed{Entries: m.GetEntries(), responses: m.GetResponses()}
 		case m.GetType() == raftpb.MsgVote:
 			votes = append(votes, m)
-		default:
+		case c.guard.passes(m):
 			w.Send = append(w.Send, m)
 		}
 	}
@@ -298,15 +292,19 @@ func (c *Core) Work() (Work, bool) {
 		w.Append.Responses = append(slices.Clip(w.Append.Responses), votes...)
 	}
 	c.noteCommit()
+	c.noteWork()
 	for _, m := range w.Send {
 		if m.GetType() == raftpb.MsgHeartbeat {
 			tellCommit(m, c.commit)
+			c.guard.noteHeartbeat(m)
 		}
 	}
 	for _, s := range rd.ReadStates {
 		c.reads.answer(s.RequestCtx, s.Index)
 	}
-	w.Reads = c.reads.take()
+	if !c.Suspicious() {
+		w.Reads = c.reads.take()
+	}
 	return w, true
 }
 
@@ -327,6 +325,7 @@ func (c *Core) appendWork(m *raftpb.Message) *Append {
 			c.lastChange = e.GetIndex()
 		}
 	}
+	c.guard.noteAppend(a)
 	if a.Snapshot != nil {
 		c.taken, c.installing = a.Snapshot.GetMetadata().GetIndex(), true
 	}

@@ -1,6 +1,7 @@
 package raftnode
 
 import (
+	"errors"
 	"slices"
 	"testing"
 
@@ -51,13 +52,15 @@ type member struct {
 	applied []*raftpb.Entry
 	reads   []Read
 	down    bool
+	ended   error // ErrLost or ErrDiverged
 }
 
 // group is a set of members with a network that loses nothing but what is sent
 // to members that are down.
 type group struct {
-	t       *testing.T
-	members []*member
+	t         *testing.T
+	members   []*member
+	delivered int // messages that reached a member
 }
 
 func voters(ids ...uint64) *raftpb.ConfState { return &raftpb.ConfState{Voters: ids} }
@@ -148,8 +151,11 @@ func (m *member) data() []string {
 // settle works and delivers until nobody has anything left to do.
 func (g *group) settle() {
 	g.t.Helper()
-	for busy := true; busy; {
-		busy = false
+	turns := 0
+	for busy := true; busy; turns++ {
+		if busy = false; turns == 10_000 {
+			g.t.Fatal("the members talk without end")
+		}
 		for _, m := range g.members {
 			if m.down {
 				continue
@@ -163,8 +169,39 @@ func (g *group) settle() {
 
 func (g *group) deliver(ms []*raftpb.Message) {
 	for _, m := range ms {
-		if to := g.member(m.GetTo()); to != nil && !to.down {
-			_ = to.Step(m) // a refused message is as good as lost
+		to := g.member(m.GetTo())
+		if to == nil || to.down {
+			continue
+		}
+		g.delivered++
+		g.checkAck(m, to)
+		err := to.Step(m) // a refused message is as good as lost
+		if errors.Is(err, ErrLost) || errors.Is(err, ErrDiverged) {
+			to.ended, to.down = err, true
+		}
+	}
+}
+
+// checkAck checks that a member has what it acknowledges: durable, and the same as
+// its leader, as far as both logs go back.
+func (g *group) checkAck(m *raftpb.Message, leader *member) {
+	g.t.Helper()
+	from := g.member(m.GetFrom())
+	if m.GetType() != raftpb.MsgAppResp || m.GetReject() || m.GetTerm() != leader.Term() || from == nil {
+		return
+	}
+	if last, _ := from.mem.LastIndex(); m.GetIndex() > last {
+		g.t.Fatalf("member %d acknowledges entry %d, its durable log ends at %d", from.cfg.ID, m.GetIndex(), last)
+	}
+	for i := m.GetIndex(); i > 0; i-- {
+		own, err := from.mem.Term(i)
+		theirs, err2 := leader.mem.Term(i)
+		if err != nil || err2 != nil {
+			return
+		}
+		if own != theirs {
+			g.t.Fatalf("member %d acknowledges entry %d, but its entry %d is of term %d, the leader's of term %d",
+				from.cfg.ID, m.GetIndex(), i, own, theirs)
 		}
 	}
 }

@@ -52,6 +52,8 @@ type Node struct {
 	backlog atomic.Int64 // entries that wait for the applier
 	epoch   time.Time    // when the node was made
 	fresh   atomic.Int64 // what Age counts from, in ns since epoch; 0 while unknown
+
+	suspicious atomic.Bool
 }
 
 // New makes a member from what its disk holds. It starts nothing. Errors are
@@ -80,10 +82,12 @@ func New(cfg Config, st State, log Log, peers Sender) (*Node, error) {
 }
 
 // Run drives the member until ctx ends, then returns nil. It returns an error
-// only when the log can no longer be written, or ErrLost. It is called once.
+// only when the log can no longer be written, or ErrLost or ErrDiverged. It is
+// called once.
 func (n *Node) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
-	l := &loop{Node: n, queue: newQueue(), hearing: newHearing(n.cfg.Tick), latency: latency{observe: n.cfg.OnCommit}}
+	l := &loop{Node: n, queue: newQueue(), hearing: newHearing(n.cfg.Tick),
+		latency: latency{observe: n.cfg.OnCommit}, warned: make(map[uint64]bool)}
 	var writing sync.WaitGroup
 	writing.Go(func() {
 		if err := n.write(ctx, l.queue); err != nil {
@@ -125,7 +129,8 @@ type loop struct {
 	outbox  outbox
 	hearing hearing
 	latency latency
-	lost    error // ErrLost, once a message has told
+	warned  map[uint64]bool // members of which a refused message was logged; at most warnedMax
+	lost    error           // ErrLost or ErrDiverged, once the leader's messages have proved it
 }
 
 // asked are readers whose round is under way.
@@ -198,12 +203,8 @@ func (l *loop) drain() {
 }
 
 func (l *loop) step(m *raftpb.Message, now time.Time) error {
-	err := l.core.Step(m)
-	if err != nil {
-		l.log.Debug("message refused", "type", m.GetType().String(), "from", m.GetFrom(), "error", err)
-		if errors.Is(err, ErrLost) {
-			l.lost = err
-		}
+	if err := l.core.Step(m); err != nil {
+		l.noteRefused(m, err)
 		return err
 	}
 	l.hearing.note(m, now)
@@ -237,8 +238,11 @@ func (l *loop) tellArrivals(before uint64) {
 	l.turn.snapshots = nil
 }
 
-// age notes how fresh the applied state is.
+// age notes how fresh the applied state is, unless it is in doubt.
 func (l *loop) age() {
+	if l.inDoubt() {
+		return
+	}
 	if at := l.hearing.settle(l.core, l.applied.Load()); !at.IsZero() {
 		l.fresh.Store(max(l.fresh.Load(), int64(at.Sub(l.epoch)), 1))
 	}

@@ -37,10 +37,10 @@ func (c *Core) canAnswer() bool {
 
 // ReadIndex begins a read round and returns its number: a state that includes
 // everything up to the index in the answer includes every write acknowledged
-// before this call. It returns false while there is nobody to ask, or enough
-// rounds are under way; whoever waits then joins a later one.
+// before this call. It returns false while no leader is known, while this member is
+// Suspicious, or while enough rounds are under way; try again later then.
 func (c *Core) ReadIndex() (round uint64, ok bool) {
-	if c.lead == raft.None || !c.canAnswer() || c.reads.full() {
+	if c.lead == raft.None || c.Suspicious() || !c.canAnswer() || c.reads.full() {
 		return 0, false
 	}
 	return c.issue(), true
@@ -54,7 +54,7 @@ func (c *Core) issue() uint64 {
 
 // sendReads repeats the question when the answer is overdue.
 func (c *Core) sendReads() {
-	if c.reads.due && c.lead != raft.None && c.canAnswer() {
+	if c.reads.due && c.lead != raft.None && !c.Suspicious() && c.canAnswer() {
 		c.issue()
 	}
 }

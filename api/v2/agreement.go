@@ -18,6 +18,7 @@ type agreementJSON struct {
 	Index       uint64                      `json:"raftIndex"`         // of the last check; 0 before the first
 	Time        *time.Time                  `json:"time,omitempty"`    // of the last check
 	Members     map[string]etcdserver.Match `json:"members"`           // the other members in it
+	Reasons     map[string]string           `json:"reasons,omitempty"` // why a member is refused
 	Differing   []string                    `json:"differing"`         // some of the keys that differ
 	Checks      uint64                      `json:"checks"`
 	Divergences uint64                      `json:"divergences"`
@@ -40,6 +41,12 @@ func (h *handler) serveAgreement(w http.ResponseWriter, _ *http.Request) {
 	}
 	for id, match := range a.Members {
 		out.Members[id.String()] = match
+	}
+	for id, reason := range a.Reasons {
+		if out.Reasons == nil {
+			out.Reasons = map[string]string{}
+		}
+		out.Reasons[id.String()] = reason
 	}
 	for _, path := range a.Differing {
 		if path = strings.TrimPrefix(path, "/1"); path == "" {

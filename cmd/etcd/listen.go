@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"etcd2/internal/openfiles"
+	"etcd2/internal/tlsconf"
 )
 
 const (
@@ -73,6 +74,7 @@ func (l *listeners) open(ctx context.Context, c *Config) error {
 		}
 		l.Peers = append(l.Peers, n)
 	}
+	l.peer.warnOpen(slices.Concat(c.ListenPeerURLs, c.AdvertisePeerURLs))
 	connections, err := connectionSlots(openfiles.Limit())
 	if err != nil {
 		return err
@@ -100,7 +102,7 @@ func (l *listeners) OpenProxy(ctx context.Context, c *Config) error {
 // openClients opens the client URLs. what is a URL as the message about missing
 // certificates has it.
 func (l *listeners) openClients(ctx context.Context, c *Config, what func(url string) string, slots chan struct{}) error {
-	l.client.prepare(c.DataDir, secureHosts(c.ListenClientURLs, c.AdvertiseClientURLs))
+	l.prepareClients(c)
 	for _, u := range c.ListenClientURLs {
 		n, err := l.openOne(ctx, u, &l.client, what(u), slots)
 		if err != nil {
@@ -109,6 +111,33 @@ func (l *listeners) openClients(ctx context.Context, c *Config, what func(url st
 		l.Clients = append(l.Clients, n)
 	}
 	return nil
+}
+
+func (l *listeners) prepareClients(c *Config) {
+	l.client.prepare(c.DataDir, secureHosts(c.ListenClientURLs, c.AdvertiseClientURLs))
+}
+
+// MemberTLS returns the settings with which a proxy dials members at their client URLs
+// and at their peer URLs. Each port gets the files of its own side. The other side's are
+// used for a side without any, and at the client URLs as well: what the peer flags alone
+// made possible there stays possible.
+func (l *listeners) MemberTLS(c *Config) (clients, peers func() *tls.Config) {
+	l.prepareClients(c)
+	peer := l.peer.source
+	if !l.client.forDialling() {
+		return peer.Client, peer.Client
+	}
+	if err := l.client.load(); err != nil {
+		l.log.Warn("cannot dial members with the client TLS files, using the peer TLS files alone: " + err.Error())
+		return peer.Client, peer.Client
+	}
+	l.client.dialled = true
+	client := l.client.source
+	clients = func() *tls.Config { return tlsconf.ClientOf(client, peer) }
+	if l.peer.forDialling() || l.peer.files.Auto {
+		return clients, peer.Client
+	}
+	return clients, func() *tls.Config { return tlsconf.ClientOf(peer, client) }
 }
 
 // openOne opens one URL. what is the URL as the message about missing certificates

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"log/slog"
 
@@ -19,13 +20,15 @@ type origin struct {
 	Founders  []membership.Member // of a new cluster
 	Join      bool                // the cluster runs already
 	Remotes   []membership.Member // with Join: the other members
+
+	Generation string // with Join: of the cluster
 }
 
 // findOrigin makes the member a founder of the initial cluster, of those it meets at
 // the discovery URL, or asks the cluster for its place in it. Other members are
 // dialled with the certificates of the peer side.
 func findOrigin(ctx context.Context, c *Config, certs *tlsconf.Source, log *slog.Logger) (*origin, error) {
-	switch client := asker(c, certs, log.With(pkgKey, "etcdserver")); {
+	switch client := asker(c, certs.Client, log.With(pkgKey, "etcdserver")); {
 	case c.Meets:
 		return meet(ctx, c, log)
 	case c.Founding == nil:
@@ -38,8 +41,8 @@ func findOrigin(ctx context.Context, c *Config, certs *tlsconf.Source, log *slog
 }
 
 // asker asks members that run already who they are.
-func asker(c *Config, certs *tlsconf.Source, log *slog.Logger) *discovery.Client {
-	return discovery.New(discovery.Config{TLS: certs.Client, Lookup: c.Lookup, Logger: log})
+func asker(c *Config, certs func() *tls.Config, log *slog.Logger) *discovery.Client {
+	return discovery.New(discovery.Config{TLS: certs, Lookup: c.Lookup, Logger: log})
 }
 
 // meet waits for the other founders. That the member was not among them before, with
@@ -99,5 +102,5 @@ func join(ctx context.Context, c *Config, client *discovery.Client) (*origin, er
 	if err != nil {
 		return nil, err
 	}
-	return &origin{Self: place.Self, ClusterID: place.ClusterID, Join: true, Remotes: place.Remotes}, nil
+	return &origin{Self: place.Self, ClusterID: place.ClusterID, Join: true, Remotes: place.Remotes, Generation: place.Generation}, nil
 }

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -79,6 +80,76 @@ func TestProxyOverTLS(t *testing.T) {
 	p.startProxy("--proxy=on", "--peer-trusted-ca-file", outsideCA) // that is not the one of the members
 	p.prints("certificate signed by unknown authority")
 	p.ends(exitError, "cannot listen on TLS for "+p.client+": KeyFile and CertFile are not presented")
+}
+
+// TestProxyWithTwoCAs: the members' clients and peers have CAs of their own. A proxy shows
+// each port a certificate of its CA; a proxy with the files of one side only gets as far
+// as these are accepted.
+func TestProxyWithTwoCAs(t *testing.T) {
+	t.Parallel()
+	clients, peers := pki.New(t, "same name"), pki.New(t, "same name") // which is no help to choose between them
+	dir := t.TempDir()
+	clientCA, peerCA := clients.Write(filepath.Join(dir, "clients.crt")), peers.Write(filepath.Join(dir, "peers.crt"))
+	issue := func(of *pki.Authority, name string, uses ...x509.ExtKeyUsage) []string {
+		cert, key := of.Issue(name, time.Hour, uses...).Write(filepath.Join(dir, name))
+		return []string{"cert-file", cert, "key-file", key}
+	}
+	// side returns the flags of one side.
+	side := func(prefix, ca string, pair []string, auth bool) []string {
+		flags := []string{prefix + "trusted-ca-file", ca}
+		for i := 0; i < len(pair); i += 2 {
+			flags = append(flags, prefix+pair[i], pair[i+1])
+		}
+		if auth {
+			flags = append(flags, prefix+"client-cert-auth")
+		}
+		return flags
+	}
+	const both, peer = "--", "--peer-"
+	memberPeer := side(peer, peerCA, issue(peers, "member-peer", pki.Server, pki.Client), true)
+	twoCAs := slices.Concat(side(both, clientCA, issue(clients, "member", pki.Server), true), memberPeer)
+	peerCAOnly := slices.Concat(side(both, peerCA, issue(peers, "member2", pki.Server), true), memberPeer)
+	proxyPeer := side(peer, peerCA, issue(peers, "proxy-peer", pki.Client), false)
+	proxyClient := side(both, clientCA, issue(clients, "proxy", pki.Server, pki.Client), false)
+	tests := []struct {
+		name   string
+		member []string
+		proxy  []string
+		status int
+		log    string // of the proxy
+	}{
+		{"both sides", twoCAs, slices.Concat(proxyPeer, proxyClient), 200, ""},
+		{"peer flags alone, clients have their own CA", twoCAs, proxyPeer, 502, "certificate signed by unknown authority"},
+		{"peer flags alone, one CA", peerCAOnly, proxyPeer, 200, ""},
+		{"client flags alone, one CA", peerCAOnly, side(both, peerCA, issue(peers, "proxy-client", pki.Client), false), 200, ""},
+		{"both sides, of which the members take the peer flags", peerCAOnly, slices.Concat(proxyPeer, proxyClient), 200, ""},
+		{"both sides, a certificate for servers only", peerCAOnly, slices.Concat(proxyPeer, side(both, peerCA, issue(peers, "only-serves", pki.Server), false)), 200, ""},
+		{"client files that are missing, as before", peerCAOnly, slices.Concat(proxyPeer, []string{"--trusted-ca-file", filepath.Join(dir, "none")}), 200, "cannot dial members with the client TLS files, using the peer TLS files alone: open "},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			all := newPlaces(t, "https", "a", "p")
+			a, p := all[0], all[1]
+			a.client = strings.Replace(a.client, "http:", "https:", 1)
+			a.start(append([]string{cluster(a)}, tt.member...)...)
+			a.prints("published")
+			p.startProxy(append([]string{"--proxy=on", cluster(a)}, tt.proxy...)...)
+			p.prints("proxy: listening for client requests on " + p.client)
+			res, err := http.Get(p.client + "/v2/keys/")
+			if err != nil {
+				t.Fatal(err)
+			}
+			res.Body.Close()
+			if res.StatusCode != tt.status {
+				t.Errorf("GET = %s, want %d", res.Status, tt.status)
+			}
+			p.prints(tt.log)
+			if log := p.stderr.String(); tt.status == 200 && tt.log == "" && strings.Contains(log, "Ignored client key/cert files") {
+				t.Errorf("the log says of files in use that they are ignored:\n%s", log)
+			}
+		})
+	}
 }
 
 // holdsAt asks until the answer has the text.

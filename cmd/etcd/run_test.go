@@ -337,6 +337,9 @@ func TestHowServeEnds(t *testing.T) {
 		{"stopped", nil, exitGood, ""},
 		{"failed", errors.New("disk on fire"), exitError, "C | etcdmain: disk on fire\n"},
 		{"removed", fmt.Errorf("late: %w", etcdserver.ErrRemoved), exitGood, "I | etcdserver: the data-dir used by this member must be removed.\n"},
+		{"said to be removed", &etcdserver.ExpelledError{By: []string{"n2 a", "n3 b"}}, exitError,
+			"C | etcdmain: the other members (n2 a, n3 b) say that this member was removed from the cluster while it was away. Compare GET /v2/members at one of them: " +
+				"if this member is not in that list, it cannot come back under its ID and has to be added as a new one; if it is, start it again\n"},
 		{"of another cluster", &etcdserver.ConflictError{Remote: 0xa, Local: 0xb}, exitError,
 			"\netcd: conflicting cluster ID to the target cluster (a != b). Exiting.\n"},
 		{"too old", &etcdserver.DowngradeError{Cluster: "2.9.0"}, exitError,

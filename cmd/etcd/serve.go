@@ -164,6 +164,7 @@ func memberConfig(cfg *Config, from *origin, metrics *v2.Metrics, log *slog.Logg
 		Founders:          from.Founders,
 		Join:              from.Join,
 		Remotes:           from.Remotes,
+		Generation:        from.Generation,
 		ForceNewCluster:   cfg.ForceNewCluster,
 		StrictReconfig:    cfg.StrictReconfig,
 		AgreementInterval: cmp.Or(cfg.AgreementInterval, -1),

@@ -30,10 +30,11 @@ func serveProxy(ctx context.Context, c *Config, l *listeners, log *slog.Logger) 
 	if err != nil {
 		return err
 	}
+	clientTLS, peerTLS := l.MemberTLS(c)
 	p := proxy.New(proxy.Config{
 		PeerURLs:        urls,
 		Kept:            kept,
-		Members:         asker(c, l.peer.source, log.With(pkgKey, "etcdserver")),
+		Members:         asker(c, peerTLS, log.With(pkgKey, "etcdserver")),
 		Readonly:        c.Proxy == proxyReadonly,
 		CORS:            c.CORS,
 		RefreshInterval: c.ProxyRefresh,
@@ -41,7 +42,7 @@ func serveProxy(ctx context.Context, c *Config, l *listeners, log *slog.Logger) 
 		DialTimeout:     cmp.Or(c.ProxyDialTimeout, -1),
 		WriteTimeout:    cmp.Or(c.ProxyWriteTimeout, -1),
 		ReadTimeout:     c.ProxyReadTimeout,
-		TLS:             l.peer.source.Client,
+		TLS:             clientTLS,
 		Logger:          log.With(pkgKey, "proxy"),
 	})
 	return runProxy(ctx, c, l, p, log)

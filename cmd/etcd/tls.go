@@ -24,11 +24,18 @@ type side struct {
 	files   *tlsconf.Config
 	source  *tlsconf.Source // nil until it is needed
 	log     *slog.Logger
+
+	prepared bool
+	dialled  bool // a proxy dials members with the files, also when it listens on http
 }
 
 // prepare settles what comes of the wish for automatic certificates and logs the
 // files of a side that has any. hosts are those it is reached by over https.
 func (s *side) prepare(dataDir string, hosts []string) {
+	if s.prepared {
+		return
+	}
+	s.prepared = true
 	auto := s.files.Auto
 	switch {
 	case auto && s.files.Given():
@@ -46,6 +53,13 @@ func (s *side) prepare(dataDir string, hosts []string) {
 		s.log.Info(fmt.Sprintf("%sTLS: cert = %s, key = %s, ca = %s, trusted-ca = %s, client-cert-auth = %v",
 			s.name, f.Cert, f.Key, f.CA, f.TrustedCA, f.ClientCertAuth))
 	}
+}
+
+// forDialling reports whether the files say how to dial a server of somebody else: with
+// which certificate, or which CA it has.
+func (s *side) forDialling() bool {
+	f := s.files
+	return !f.Auto && (f.Given() || f.TrustedCA != "" || f.CA != "")
 }
 
 // load reads the certificates when that has not been done yet.
@@ -67,11 +81,30 @@ func (s *side) secure(u *url.URL, what string) error {
 		return fmt.Errorf("cannot listen on TLS for %s: KeyFile and CertFile are not presented", what)
 	case u.Scheme == "https":
 		return s.load()
-	case s.files.Given():
+	case s.files.Given() && !s.dialled:
 		s.log.Warn(fmt.Sprintf("The scheme of %s url %s is http while %s key/cert files are presented. Ignored %s key/cert files.",
 			s.name, u, s.name, s.name))
 	}
 	return nil
+}
+
+// warnOpen warns once when one of the peer URLs is plain http and not on loopback:
+// whoever reaches it can pose as a member.
+func (s *side) warnOpen(urls []string) {
+	i := slices.IndexFunc(urls, func(text string) bool {
+		u, err := url.Parse(text)
+		return err == nil && u.Scheme == "http" && !loopback(u.Hostname())
+	})
+	if i >= 0 {
+		s.log.Warn(fmt.Sprintf("the peer URL %s is not protected: whoever reaches it can pose as a member and change all data; "+
+			"use https with --peer-cert-file, --peer-key-file, --peer-trusted-ca-file and --peer-client-cert-auth, or let only members reach it", urls[i]))
+	}
+}
+
+// loopback reports whether a host is this machine alone. Names are not looked up.
+func loopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
 // secureHosts are the names a certificate of our own has to be good for when it is

@@ -1,17 +1,24 @@
 package replica
 
 import (
+	"encoding/binary"
 	"math/rand/v2"
 	"testing"
 )
 
 const second = int64(1e9)
 
+// shown gives a clock the heartbeat of a leader.
+func shown(c *Clock, r Reading, offset int64, lastTerm uint64, mono int64) {
+	told := binary.LittleEndian.AppendUint64(nil, uint64(r.Time))
+	c.Heard(r.Term, binary.LittleEndian.AppendUint64(told, uint64(offset)), lastTerm, mono)
+}
+
 // A new leader continues from its log and from the heartbeats of the leader of the
 // log's last term, and from nothing else.
 func TestLeadContinues(t *testing.T) {
 	heard := func(term uint64, at int64) func(*Clock) {
-		return func(c *Clock) { c.heard(Reading{term, at}, 0, term, 0) }
+		return func(c *Clock) { shown(c, Reading{term, at}, 0, term, 0) }
 	}
 	tests := []struct {
 		name string
@@ -24,8 +31,8 @@ func TestLeadContinues(t *testing.T) {
 		{"heartbeats of the log's last leader", []func(*Clock){heard(1, 70)}, Reading{1, 50}, 70},
 		{"heartbeats behind the log", []func(*Clock){heard(1, 40)}, Reading{1, 50}, 50},
 		{"heartbeats of an earlier leader", []func(*Clock){heard(1, 90)}, Reading{2, 50}, 50},
-		{"heartbeats of a leader without entries here", []func(*Clock){heard(1, 60), func(c *Clock) { c.heard(Reading{2, 90}, 0, 1, 0) }}, Reading{1, 50}, 60},
-		{"its first entry comes later", []func(*Clock){heard(1, 60), func(c *Clock) { c.heard(Reading{2, 90}, 0, 1, 0) }}, Reading{2, 50}, 90},
+		{"heartbeats of a leader without entries here", []func(*Clock){heard(1, 60), func(c *Clock) { shown(c, Reading{2, 90}, 0, 1, 0) }}, Reading{1, 50}, 60},
+		{"its first entry comes later", []func(*Clock){heard(1, 60), func(c *Clock) { shown(c, Reading{2, 90}, 0, 1, 0) }}, Reading{2, 50}, 90},
 		{"a deposed leader's heartbeat", []func(*Clock){heard(2, 60), heard(1, 90)}, Reading{2, 50}, 60},
 		{"a note of this term", []func(*Clock){func(c *Clock) { c.Restore(Reading{3, 80}) }}, Reading{3, 50}, 80},
 		{"a note of another term", []func(*Clock){func(c *Clock) { c.Restore(Reading{2, 80}) }}, Reading{3, 50}, 50},
@@ -95,7 +102,7 @@ func TestNote(t *testing.T) {
 	if r, ok := c.Note(0, 0); ok {
 		t.Errorf("a clock that was shown nothing notes %+v", r)
 	}
-	c.heard(Reading{3, 70}, 0, 2, 0)
+	shown(&c, Reading{3, 70}, 0, 2, 0)
 	if r, ok := c.Note(2, 0); ok {
 		t.Errorf("a reading of term 3 is noted for a log of term 2: %+v", r)
 	}
@@ -123,16 +130,16 @@ func TestReadingsAtRandom(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	for range 20000 {
 		var c Clock
-		shown := map[uint64]int64{} // the latest of each leader
+		latest := map[uint64]int64{} // of each leader
 		for range rng.IntN(12) {
 			r := Reading{uint64(1 + rng.IntN(4)), int64(1 + rng.IntN(100))}
-			shown[r.Term] = max(shown[r.Term], r.Time)
-			c.heard(r, 0, uint64(rng.IntN(5)), 0)
+			latest[r.Term] = max(latest[r.Term], r.Time)
+			shown(&c, r, 0, uint64(rng.IntN(5)), 0)
 		}
 		last := Reading{uint64(rng.IntN(5)), int64(1 + rng.IntN(100))}
 		c.Lead(9, last, 0, 0)
-		if got := c.Now(0); got < last.Time || got > max(last.Time, shown[last.Term]) {
-			t.Fatalf("leads from %d behind a log of %+v; the leaders have shown %v", got, last, shown)
+		if got := c.Now(0); got < last.Time || got > max(last.Time, latest[last.Term]) {
+			t.Fatalf("leads from %d behind a log of %+v; the leaders have shown %v", got, last, latest)
 		}
 	}
 }

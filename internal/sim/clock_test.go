@@ -47,22 +47,22 @@ func (l *localClock) advance(real int64) {
 }
 
 func (m *machine) mono() int64 {
-	m.local.advance(m.cluster.real())
-	return m.local.mono
+	m.clocks.advance(m.cluster.real())
+	return m.clocks.mono
 }
 
 func (m *machine) wall() int64 {
-	m.local.advance(m.cluster.real())
-	return m.local.wall
+	m.clocks.advance(m.cluster.real())
+	return m.clocks.wall
 }
 
 // disturbClock sets the wall clock of a machine, or lets both its clocks stand still.
 func (c *cluster) disturbClock(m *machine) {
 	m.mono()
 	if c.rng.IntN(2) == 0 {
-		m.local.wall += c.rng.Int64N(2e12) - 1e12
+		m.clocks.wall += c.rng.Int64N(2e12) - 1e12
 	} else {
-		m.local.stands = c.real() + c.rng.Int64N(3e9)
+		m.clocks.stands = c.real() + c.rng.Int64N(3e9)
 	}
 }
 
@@ -77,7 +77,7 @@ type heartbeat = replica.Reading
 
 // startClock is what a start does to the clock.
 func (m *machine) startClock() {
-	m.local.mono = m.cluster.rng.Int64N(1e15) // of another boot
+	m.clocks.mono = m.cluster.rng.Int64N(1e15) // of another boot
 	m.clock, m.role, m.heard, m.fresh, m.expiry = replica.Clock{}, role{}, nil, heartbeat{}, 0
 	m.clock.Restore(m.note)
 	m.clock.Applied(m.store().Clock(), m.mono())
@@ -108,6 +108,9 @@ func (m *machine) followRole() {
 // judgeLead compares the time from which a member leads with all that its log and
 // the leader of its last entry have shown to it.
 func (m *machine) judgeLead(lastTerm uint64) {
+	if m.stray {
+		return
+	}
 	m.cluster.leads++
 	var log int64
 	_, earlier := m.core.Earlier()
@@ -187,7 +190,7 @@ const notePeriod = int64(10 * time.Second)
 // keepTime is what a member does for time at each turn: it notes it, and proposes
 // expiry when that is due.
 func (m *machine) keepTime() {
-	if !m.up {
+	if !m.up || m.stray {
 		return
 	}
 	if m.cluster.real() >= m.noteDue {

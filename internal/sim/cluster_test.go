@@ -23,7 +23,8 @@ type cluster struct {
 	founders []uint64
 	machines []*machine // all that ever were, by ID
 	bag      []parcel
-	cut      map[[2]uint64]int // links from, to carry nothing until this step
+	cut      map[[2]uint64]int   // links from, to carry nothing until this step
+	met      map[[2]process]bool // whether they accept each other
 	viewers  []*viewer
 	changes  []*change
 
@@ -33,6 +34,7 @@ type cluster struct {
 	mended  bool // all faults have ended
 
 	snapshots, forwards, refusals, changesRefused, losses int
+	refused, ghosts, strays                               int // connections, and members that came back wrong
 	leads, continued                                      int // begun, and from a heartbeat or a note
 }
 
@@ -45,6 +47,7 @@ func newCluster(t *testing.T, seed uint64) *cluster {
 		seed: seed,
 		rng:  rand.New(rand.NewPCG(seed, 1)),
 		cut:  map[[2]uint64]int{},
+		met:  map[[2]process]bool{},
 		hash: fnv.New64a(),
 	}
 	c.history = newHistory(c)
@@ -146,9 +149,13 @@ func (c *cluster) turn(m *machine) {
 			m.apply()
 		}
 	case n < 86:
-		c.write(m)
+		if !m.stray {
+			c.write(m)
+		}
 	case n < 92:
-		c.read(m)
+		if !m.stray {
+			c.read(m)
+		}
 	case n < 97:
 		c.viewers[c.rng.IntN(len(c.viewers))].turn()
 	default:
@@ -156,10 +163,10 @@ func (c *cluster) turn(m *machine) {
 			m.checkpoint()
 		}
 	}
-	if m.up && c.chance(c.faults.ChangePer10k*100*len(c.machines)) {
+	if m.up && !m.ghost && c.chance(c.faults.ChangePer10k*100*len(c.machines)) {
 		c.operate(m) // if it is the one that leads
 	}
-	if m.up && len(m.conf.GetLearners()) > 0 && c.rng.IntN(10) == 0 {
+	if m.up && !m.ghost && len(m.conf.GetLearners()) > 0 && c.rng.IntN(10) == 0 {
 		c.promote(m)
 	}
 	m.keepTime()
@@ -231,7 +238,7 @@ func (c *cluster) exhaust() {
 
 // members are the machines of the group that are not lost.
 func (c *cluster) members() []*machine {
-	return slices.DeleteFunc(c.present(), func(m *machine) bool { return !c.history.roster.knows(m.id) })
+	return slices.DeleteFunc(c.present(), func(m *machine) bool { return m.ghost || !c.history.roster.knows(m.id) })
 }
 
 // settled tells that all members have applied everything and that a member has

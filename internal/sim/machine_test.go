@@ -10,6 +10,7 @@ import (
 
 	"etcd2/etcdserver/replica"
 	"etcd2/internal/sim"
+	"etcd2/localstate"
 	"etcd2/membership"
 	"etcd2/raftnode"
 	"etcd2/store"
@@ -33,7 +34,7 @@ type machine struct {
 	saved   *saved      // what the log has promised to keep
 	crashes int
 	life    int // starts so far
-	local   localClock
+	clocks  localClock
 	note    replica.Reading // cluster time as noted on the disk
 	noteDue int64           // real time of the next note
 
@@ -41,6 +42,13 @@ type machine struct {
 
 	awaited bool // not started before the group has added it
 	gone    bool // removed and stopped for good, or lost with its disk
+	ghost   bool // runs, but the group has to do without it: it came back without its data, or is a stray
+	stray   bool // was made a cluster of its own
+
+	local   *localstate.File // nil before the first start
+	session string
+	backup  *backup // nil for none
+	lost    *backup // what it had before it lost its data; nil for one that did not
 
 	up      bool
 	log     *wal.Log
@@ -75,7 +83,7 @@ func newMachine(c *cluster, id uint64) *machine {
 		cluster: c,
 		disk:    sim.NewDisk(rand.New(rand.NewPCG(c.seed, id))),
 		saved:   &saved{first: 1},
-		local:   newLocalClock(c),
+		clocks:  newLocalClock(c),
 	}
 }
 
@@ -95,6 +103,9 @@ func (m *machine) start() error {
 		return err
 	}
 	if err := m.saved.check(st, m.ckpt); err != nil {
+		return err
+	}
+	if err := m.openLocal(); err != nil {
 		return err
 	}
 	founders, cfg := m.cluster.founders, m.cluster.core(m.id)
@@ -117,6 +128,12 @@ func (m *machine) start() error {
 	if err != nil {
 		return err
 	}
+	if m.stray {
+		if err := m.forceLog(&st, log); err != nil {
+			return err
+		}
+		state.Hard, state.Entries = st.Hard, st.Entries
+	}
 	m.core, m.writer, err = raftnode.NewCore(cfg, state, keeper{log, m.saved})
 	if err != nil {
 		return err
@@ -128,6 +145,23 @@ func (m *machine) start() error {
 	m.appends, m.installing, m.applies, m.received, m.cutting = nil, false, nil, nil, nil
 	m.queue, m.refused, m.writes, m.reads, m.changes = nil, nil, map[uint64]*request{}, nil, map[uint64]*change{}
 	return nil
+}
+
+// forceLog makes the log that of a cluster with one member.
+func (m *machine) forceLog(st *wal.State, log *wal.Log) error {
+	if len(st.Entries) > 0 && st.Entries[len(st.Entries)-1].GetIndex() <= m.replica.Position().Index {
+		return nil // the checkpoint is of the forced cluster
+	}
+	forced, err := replica.ForcedLog(replica.Log{
+		Hard: st.Hard, Entries: st.Entries, PrevIndex: st.PrevIndex,
+		Applied: m.replica.Position(), AppliedConf: m.replica.Conf(), Self: replica.RecordOf(memberOf(m.id)),
+	})
+	if err != nil {
+		return err
+	}
+	st.Entries = append(st.Entries[:len(st.Entries)-forced.Drop], forced.Entries...)
+	st.Hard = forced.Hard
+	return keeper{log, m.saved}.Save(forced.Hard, forced.Entries)
 }
 
 // crash ends the member; with power lost, unsynced bytes are at the mercy of the
@@ -282,7 +316,9 @@ func (m *machine) applyEntry(e *raftpb.Entry) {
 	if e.GetIndex() != m.applied+1 {
 		m.cluster.Fatalf("member %d applies %d after %d", m.id, e.GetIndex(), m.applied)
 	}
-	m.cluster.history.commit(m, e)
+	if !m.stray {
+		m.cluster.history.commit(m, e)
+	}
 	effects, err := m.replica.Apply(e)
 	if err != nil {
 		m.cluster.Fatalf("member %d cannot apply %d: %v", m.id, e.GetIndex(), err)
@@ -293,6 +329,9 @@ func (m *machine) applyEntry(e *raftpb.Entry) {
 	}
 	if e.GetType() == raftpb.EntryConfChange {
 		m.changed(effects)
+		return
+	}
+	if m.stray {
 		return
 	}
 	m.cluster.history.compare(m)
@@ -308,6 +347,9 @@ func (m *machine) applyEntry(e *raftpb.Entry) {
 func (m *machine) changed(effects replica.Effects) {
 	if effects.Conf != nil {
 		m.conf = m.core.ApplyConfChange(effects.Conf)
+	}
+	if m.stray {
+		return
 	}
 	m.cluster.history.compareConf(m)
 	if ch := m.changes[effects.Request]; ch != nil {

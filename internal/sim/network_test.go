@@ -13,6 +13,7 @@ import (
 // snapshot with its checkpoint, writes for the leader, or writes it has refused.
 type parcel struct {
 	from, to uint64
+	life     int // of the sender
 	msg      *raftpb.Message
 	ckpt     *checkpoint // with MsgSnap; nil until it is opened
 	writes   []proposal
@@ -27,7 +28,10 @@ func (p parcel) clone() parcel {
 	return p
 }
 
-func (c *cluster) post(p parcel) { c.bag = append(c.bag, p) }
+func (c *cluster) post(p parcel) {
+	p.life = c.machines[p.from-1].life
+	c.bag = append(c.bag, p)
+}
 
 // send puts messages in the bag. A snapshot's checkpoint is opened now or later,
 // when the transfer begins; it may be newer than what raft has asked for.
@@ -82,6 +86,7 @@ func (c *cluster) deliverOne() {
 
 func (c *cluster) deliver(p parcel, arrives bool) {
 	from, to := c.machines[p.from-1], c.machines[p.to-1]
+	arrives = arrives && to.up && c.meet(p, from, to)
 	if arrives && to.up && to.replica.Cluster().Removed(membership.ID(p.from)) {
 		c.retire(from) // it is told so
 		return

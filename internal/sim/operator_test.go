@@ -31,7 +31,8 @@ func (c *cluster) operate(m *machine) {
 	r := rosterOf(m.replica)
 	switch n := c.rng.IntN(10); {
 	case n < 4:
-		if len(r.voters)+len(r.learners) < 6 && len(c.machines) < maxMachines {
+		// One that joins has met nobody, and could not tell a ghost.
+		if len(r.voters)+len(r.learners) < 6 && len(c.machines) < maxMachines && !c.haunted(r) {
 			joiner := newMachine(c, uint64(len(c.machines)+1))
 			if c.ask(m, membership.Add, joiner.id) {
 				joiner.awaited = true
@@ -75,7 +76,7 @@ func (c *cluster) askRemoval(m *machine) {
 func (c *cluster) superfluous(r roster) uint64 {
 	all := slices.Concat(r.voters, r.learners)
 	for _, id := range all {
-		if c.machines[id-1].gone {
+		if c.machines[id-1].gone || c.machines[id-1].ghost {
 			return id
 		}
 	}
@@ -111,7 +112,7 @@ func (c *cluster) ask(m *machine, kind membership.ChangeKind, id uint64) bool {
 // committed, and is not lost.
 func (c *cluster) caughtUp(m *machine, id uint64) bool {
 	p := m.core.Progress()[id]
-	return !c.machines[id-1].gone && !p.SendingSnapshot && p.Match > 0 && p.Match+10 >= m.core.Commit()
+	return !c.machines[id-1].gone && !c.machines[id-1].ghost && !p.SendingSnapshot && p.Match > 0 && p.Match+10 >= m.core.Commit()
 }
 
 // quorumOf tells whether those voters that are not lost can decide.
@@ -120,7 +121,7 @@ func (c *cluster) quorumOf(voters []uint64) bool {
 }
 
 func (c *cluster) living(ids []uint64) []uint64 {
-	return slices.DeleteFunc(slices.Clone(ids), func(id uint64) bool { return c.machines[id-1].gone })
+	return slices.DeleteFunc(slices.Clone(ids), func(id uint64) bool { return c.machines[id-1].gone || c.machines[id-1].ghost })
 }
 
 // undecided tells whether a change may be in some log and not be applied yet.
@@ -130,16 +131,29 @@ func (c *cluster) undecided() bool {
 	return slices.ContainsFunc(c.changes, func(ch *change) bool { return !ch.applied && ch.term >= c.history.term() })
 }
 
-// lose takes a machine away with its disk, if the group can do without it: as it
-// is now, and as it was before the last change, which may not be known to all.
-func (c *cluster) lose(m *machine) {
+// haunted reports whether a member of a roster is a ghost.
+func (c *cluster) haunted(r roster) bool {
+	return slices.ContainsFunc(slices.Concat(r.voters, r.learners), func(id uint64) bool { return c.machines[id-1].ghost })
+}
+
+// dispensable reports whether the group can do without a machine: as it is now, and as
+// it was before the last change, which may not be known to all.
+func (c *cluster) dispensable(m *machine) bool {
 	if c.undecided() {
-		return
+		return false
 	}
 	for _, r := range []roster{c.history.before, c.history.roster} {
 		if len(c.living(without(r.voters, m.id))) < r.quorum() {
-			return
+			return false
 		}
+	}
+	return true
+}
+
+// lose takes a machine away with its disk, if the group can do without it.
+func (c *cluster) lose(m *machine) {
+	if !c.dispensable(m) {
+		return
 	}
 	c.trace("lose", m.id)
 	c.losses++

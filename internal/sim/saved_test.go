@@ -55,13 +55,19 @@ func (k keeper) Restart(index, term uint64) error {
 	return nil
 }
 
-// holds tells whether the log has an entry, or a checkpoint that includes it.
+// holds reports whether the log has an entry, or a checkpoint that includes it. Of a
+// machine that has lost its data that is what it had: others may have counted on it
+// before, and the group has been asked whether it can do without it.
 func (m *machine) holds(index, term uint64) bool {
-	if m.ckpt != nil && index <= m.ckpt.index {
+	saved, ckpt := m.saved, m.ckpt
+	if m.lost != nil {
+		saved, ckpt = &m.lost.saved, m.lost.ckpt
+	}
+	if ckpt != nil && index <= ckpt.index {
 		return true
 	}
-	i := index - m.saved.first
-	return index >= m.saved.first && i < uint64(len(m.saved.terms)) && m.saved.terms[i] == term
+	i := index - saved.first
+	return index >= saved.first && i < uint64(len(saved.terms)) && saved.terms[i] == term
 }
 
 // check compares what was found in a log with what was promised. A save that

@@ -22,6 +22,9 @@ func (s tally) count(c *cluster) {
 	s["sent back"] += c.refusals
 	s["changes put off"] += c.changesRefused
 	s["machines lost"] += c.losses
+	s["machines without memory"] += c.ghosts
+	s["forced clusters"] += c.strays
+	s["connections refused"] += c.refused
 	s["leaders"] += c.leads
 	s["leaders that continue from a heartbeat"] += c.continued
 	s["keys expired"] += c.history.deadlines.expired
@@ -82,7 +85,7 @@ func (s tally) demand(t *testing.T) {
 	}
 	atLeast := map[string]float64{ // for each run
 		"writes": 50, "reads": 20, "unanswered writes": 5, "forwarded": 20, "sent back": 1,
-		"crashes": 2, "machines lost": 0.1, "snapshots": 0.5,
+		"crashes": 2, "machines lost": 0.1, "machines without memory": 0.2, "forced clusters": 0.1, "connections refused": 5, "snapshots": 0.5,
 		"members added": 0.5, "members promoted": 0.5, "members removed": 0.5, "changes refused": 0.05, "changes put off": 0.1,
 		"leaders": 2, "leaders that continue from a heartbeat": 0.3, "keys expired": 2,
 		"events watched": 50, "watches resumed": 5, "histories cleared": 0.5,

@@ -13,12 +13,17 @@ type mutant struct {
 var (
 	simulation = []string{"./internal/sim", "-run", "^TestSim$"}
 	logTests   = []string{"./wal", "-run", "Flipped|Vote"}
+	walTests   = []string{"./wal"}
+	proxyTests = []string{"./proxy"}
 	raftTests  = []string{"./raftnode", "-run", "Merge|Candidate"}
 	slowTests  = []string{"./raftnode", "-run", "SlowApplier", "-timeout", "30s"} // hangs
 	storeTests = []string{"./store"}
 	snapTests  = []string{"./snap"}
 	server     = []string{"./etcdserver", "-run", "Lost|Refused|Forward"}
 	members    = []string{"./membership"}
+	machine    = []string{"./etcdserver/replica"}
+	identities = []string{"./identity"}
+	memberAPI  = []string{"./api/v2", "-run", "Member"}
 )
 
 // mutants are the mistakes that the tests are known to find. docs/testing.md
@@ -244,5 +249,215 @@ var mutants = []mutant{
 		old:  "	if n.Expires != 0 {\n		s.deadlines.put(n)\n	}\n	s.index",
 		new:  "	s.deadlines.put(n)\n	s.index",
 		test: storeTests,
+	},
+	{
+		name: "a new leader starts from its wall clock",
+		file: "etcdserver/replica/clock.go",
+		old:  "	if base == 0 {\n",
+		new:  "	if base < wall {\n",
+		test: simulation,
+	},
+	{
+		name: "a new leader continues from the heartbeats of an earlier leader",
+		file: "etcdserver/replica/clock.go",
+		old:  "		if heard.Term == last.Term {\n",
+		new:  "		if heard.Term > 0 {\n",
+		test: simulation,
+	},
+	{
+		name: "a deposed leader's heartbeat counts as the leader's",
+		file: "etcdserver/replica/clock.go",
+		old:  "	r := Reading{term, int64(",
+		new:  "	r := Reading{max(term, c.newest.Term), int64(",
+		test: machine,
+	},
+	{
+		name: "a new leader does not look at entries that are not applied",
+		file: "etcdserver/replica/clock.go",
+		old:  "		if e.GetIndex() <= applied {\n",
+		new:  "		if e.GetIndex() > 0 {\n",
+		test: simulation,
+	},
+	{
+		name: "expiry is proposed before the first entry of the term is applied",
+		file: "etcdserver/replica/clock.go",
+		old:  "c.leads && applied == c.term\n}",
+		new:  "c.leads\n}",
+		test: simulation,
+	},
+	{
+		name: "a clock runs on without a leader",
+		file: "etcdserver/replica/clock.go",
+		old:  "	if !c.runs {\n",
+		new:  "	if !c.runs && c.since == 0 {\n",
+		test: machine,
+	},
+	{
+		name: "a change of member 0 stops the member that applies it",
+		file: "etcdserver/replica/change.go",
+		old:  "		return nil, ctx, membership.ErrIDNotFound\n",
+		new:  "		panic(\"no member\")\n",
+		test: machine,
+	},
+	{
+		name: "an entry of a later release is ignored",
+		file: "etcdserver/replica/entry.go",
+		old:  "	case e.kind > kindNewest:\n",
+		new:  "	case e.kind > kindNewest && len(body) < 0:\n",
+		test: machine,
+	},
+	{
+		name: "clients may write where membership lives",
+		file: "etcdserver/replica/admit.go",
+		old:  "!strings.HasPrefix(op.Path+\"/\", clusterRoot) {",
+		new:  "!strings.HasPrefix(op.Path, membership.VersionPath) {",
+		test: machine,
+	},
+	{
+		name: "the last voter goes while others learn",
+		file: "etcdserver/replica/change.go",
+		old:  "lastVoter(r.conf, c.Member.ID) && len(r.conf.GetLearners()) > 0 {",
+		new:  "lastVoter(r.conf, c.Member.ID) && len(r.conf.GetLearners()) > 9 {",
+		test: machine,
+	},
+	{
+		name: "a member that came back without its data votes",
+		file: "identity/identity.go",
+		old:  "	case who.Incarnation != s.Incarnation:\n",
+		new:  "	case who.Incarnation == \"-\":\n",
+		test: simulation,
+	},
+	{
+		name: "a member on an older copy of its directory is accepted",
+		file: "identity/identity.go",
+		old:  "	case who.Start < s.Start:\n",
+		new:  "	case who.Start == 0:\n",
+		test: identities,
+	},
+	{
+		name: "a forced cluster keeps the generation of the old one",
+		file: "localstate/localstate.go",
+		old:  "func NewGeneration() string { return random(16) }",
+		new:  "func NewGeneration() string { return \"\" }",
+		test: simulation,
+	},
+	{
+		name: "a file that was cut short is taken for a torn write",
+		file: "wal/group.go",
+		old:  "if s.reserved || int64(len(s.b)) != s.room {",
+		new:  "if s.room < 0 {",
+		test: walTests,
+	},
+	{
+		name: "a file that ends right behind a group is believed",
+		file: "wal/open.go",
+		old:  "e.head.reserved && e.size == e.at.off",
+		new:  "e.head.reserved && e.size < e.at.off",
+		test: walTests,
+	},
+	{
+		name: "the reserved size is not synced",
+		file: "wal/room.go",
+		old:  "if err := l.file.Sync(); err != nil {",
+		new:  "if err := error(nil); err != nil {",
+		test: walTests,
+	},
+	{
+		name: "a torn group is erased from its front",
+		file: "wal/mend.go",
+		old:  "{{body, to}, {from, body}}",
+		new:  "{{from, body}, {body, to}}",
+		test: walTests,
+	},
+	{
+		name: "a group goes to a segment without reserved room",
+		file: "wal/wal.go",
+		old:  "if full || !l.head.reserved {",
+		new:  "if full {",
+		test: walTests,
+	},
+	{
+		name: "no byte is kept behind the last group",
+		file: "wal/room.go",
+		old:  "spareBytes = 1 ",
+		new:  "spareBytes = 0 ",
+		test: walTests,
+	},
+	{
+		name: "the size of a file is not written again",
+		file: "wal/mend.go",
+		old:  "if e.size > max(e.at.off, at+int64(len(b))) {",
+		new:  "if e.size < 0 {",
+		test: walTests,
+	},
+	{
+		name: "an old segment cannot be used on a full disk",
+		file: "wal/wal.go",
+		old:  "if err != nil && (full || !errors.Is(err, ErrFull)) {",
+		new:  "if err != nil {",
+		test: walTests,
+	},
+	{
+		name: "a content type with parameters is refused",
+		file: "api/v2/members.go",
+		old:  "return err == nil && media == \"application/json\"",
+		new:  "return err == nil && contentType == media",
+		test: memberAPI,
+	},
+	{
+		name: "member 0 is passed on",
+		file: "api/v2/members.go",
+		old:  "return id, err == nil && id != 0",
+		new:  "return id, err == nil",
+		test: memberAPI,
+	},
+	{
+		name: "a proxy lets net/http answer for it",
+		file: "proxy/proxy.go",
+		old:  "if !a.begun {",
+		new:  "if false {",
+		test: proxyTests,
+	},
+	{
+		name: "a proxy drops the request of a half-closed client",
+		file: "proxy/leaving.go",
+		old:  "context.WithCancelCause(context.WithoutCancel(r.Context()))",
+		new:  "context.WithCancelCause(r.Context())",
+		test: proxyTests,
+	},
+	{
+		name: "a write is repeated after silence",
+		file: "proxy/liveness.go",
+		old:  "if !o.repeatable() && (isTimeout(err)",
+		new:  "if false && (isTimeout(err)",
+		test: proxyTests,
+	},
+	{
+		name: "a write does not wait for its member",
+		file: "proxy/liveness.go",
+		old:  "patience = p.cfg.SilentWriteTimeout",
+		new:  "patience = 0",
+		test: proxyTests,
+	},
+	{
+		name: "a waiting request triggers no probe",
+		file: "proxy/endpoint.go",
+		old:  "if e.doubted {",
+		new:  "if false {",
+		test: proxyTests,
+	},
+	{
+		name: "a listing cut by the read time-out ends in order",
+		file: "proxy/answer.go",
+		old:  "case isTimeout(err) && watches(r):",
+		new:  "case isTimeout(err):",
+		test: proxyTests,
+	},
+	{
+		name: "a proxy forgets the peer TLS files at client URLs",
+		file: "cmd/etcd/listen.go",
+		old:  "return tlsconf.ClientOf(client, peer) }",
+		new:  "return client.Client() }",
+		test: []string{"./cmd/etcd", "-run", "TestProxyWithTwoCAs"},
 	},
 }
