@@ -213,3 +213,43 @@ func TestExpirationIsWallTime(t *testing.T) {
 		}
 	})
 }
+
+// An idle cluster that is stopped forgets no time, and one that is killed forgets ten
+// seconds at most: members note cluster time beside the log.
+func TestTimeOfAnIdleClusterIsNoted(t *testing.T) {
+	for name, stop := range map[string]struct {
+		end    func(g *group, i int)
+		forget time.Duration
+	}{
+		"stopped": {(*group).end, 200 * time.Millisecond},
+		"killed":  {(*group).crash, timeNotePeriod + 200*time.Millisecond},
+	} {
+		for _, n := range []int{1, 3} {
+			t.Run(fmt.Sprintf("%s, %d members", name, n), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					g := newGroup(t, n)
+					defer g.endAll()
+					g.startAll()
+					g.members[g.leader()].set("key", "v", 2*time.Hour)
+					set := time.Now()
+					time.Sleep(time.Hour + 7*time.Second)
+					down := time.Now()
+					for i := range g.members {
+						stop.end(g, i)
+					}
+					time.Sleep(time.Minute)
+					for i := range g.members {
+						g.launch(i)
+					}
+					l := g.leader()
+					outage := time.Since(down)
+					g.members[l].expires("key")
+					late := time.Since(set) - 2*time.Hour - outage
+					if late < -outage || late > stop.forget {
+						t.Errorf("beyond an outage of %v the TTL was extended by %v, want at most %v", outage, late, stop.forget)
+					}
+				})
+			})
+		}
+	}
+}

@@ -64,16 +64,24 @@ func (s *Server) ClusterVersion() string { return s.cluster.Load().Version() }
 // Health is nil when a quorum confirms its leader to this member and the member
 // keeps up with it. It waits no longer than a request may.
 func (s *Server) Health(ctx context.Context) error {
-	if err := cmp.Or(s.agreement.refusal(), s.outcast()); err != nil {
+	if err := cmp.Or(s.agreement.refusal(), s.outcast(), s.doubt()); err != nil {
 		return err
 	}
 	return s.confirm(ctx)
 }
 
+// doubt is not nil while the leader's log contradicts this member's log.
+func (s *Server) doubt() error {
+	if s.node.Suspicious() {
+		return errors.New("the leader's log contradicts this member's log")
+	}
+	return nil
+}
+
 // Ready is nil when the member can serve reads and writes; else the error says
 // what it waits for.
 func (s *Server) Ready() error {
-	refused := cmp.Or(s.agreement.refusal(), s.outcast())
+	refused := cmp.Or(s.agreement.refusal(), s.outcast(), s.doubt())
 	switch {
 	case refused != nil:
 		return refused

@@ -29,6 +29,7 @@ type standing struct {
 	local   *localstate.File
 	who     peerid.Identity // what does not change during this run
 	durable durable
+	meeting sync.Mutex // held while it is decided about a member that presents itself
 
 	mu         sync.Mutex // guards the fields below
 	generation string
@@ -145,6 +146,8 @@ func (s *Server) Seen(id membership.ID) peerid.Seen {
 // made durable soon.
 func (s *Server) Meet(id membership.ID, who peerid.Identity) error {
 	st := &s.standing
+	st.meeting.Lock() // of two processes that come at a time, one is the second
+	defer st.meeting.Unlock()
 	seen := s.Seen(id)
 	if err := seen.Check(who); err != nil {
 		st.mu.Lock()

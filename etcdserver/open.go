@@ -324,7 +324,7 @@ func (s *Server) restore(found wal.State, meta snap.Meta, founding bool) error {
 	s.checkpoint.found(meta, last)
 	s.progress.set(meta.Index, meta.Term)
 	s.clock = newClock()
-	s.clock.change(func(t *replica.Clock, mono int64) { t.Applied(s.store.Clock(), mono) })
+	s.restoreTime()
 	s.expiry.look(s.store.NextExpiry())
 	s.peers = nobody{}
 	s.clusterChanged()

@@ -97,7 +97,7 @@ func (s *Server) Run(ctx context.Context) error {
 	defer cancel(nil)
 	var running sync.WaitGroup
 	for _, run := range []func(context.Context) error{
-		s.node.Run, s.apply, s.writeCheckpoints, s.expire, s.space.run,
+		s.node.Run, s.apply, s.writeCheckpoints, s.expire, s.noteTimes, s.space.run,
 		s.announce, s.negotiate, s.promote, s.handOverWhenFull,
 		s.proposeReturned, s.tellRefusals,
 		s.proposeMarks, s.compareTrees,

@@ -183,6 +183,9 @@ func (n *Node) Age() (age time.Duration, known bool) {
 // that passes or ends Run. It is false after Run has ended.
 func (n *Node) Suspicious() bool { return n.suspicious.Load() }
 
+// LastTerm is the term of the last durable entry, 0 for an empty log.
+func (n *Node) LastTerm() uint64 { return n.core.LastTerm() }
+
 // Committed is the applier's queue. It is closed when Run ends. The applier
 // calls Applied for everything it takes.
 func (n *Node) Committed() <-chan Committed { return n.committed }

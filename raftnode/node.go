@@ -86,8 +86,7 @@ func New(cfg Config, st State, log Log, peers Sender) (*Node, error) {
 // called once.
 func (n *Node) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
-	l := &loop{Node: n, queue: newQueue(), hearing: newHearing(n.cfg.Tick),
-		latency: latency{observe: n.cfg.OnCommit}, warned: make(map[uint64]bool)}
+	l := &loop{Node: n, queue: newQueue(), hearing: newHearing(n.cfg.Tick), latency: latency{observe: n.cfg.OnCommit}}
 	var writing sync.WaitGroup
 	writing.Go(func() {
 		if err := n.write(ctx, l.queue); err != nil {
@@ -129,8 +128,8 @@ type loop struct {
 	outbox  outbox
 	hearing hearing
 	latency latency
-	warned  map[uint64]bool // members of which a refused message was logged; at most warnedMax
-	lost    error           // ErrLost or ErrDiverged, once the leader's messages have proved it
+	logged  logged
+	lost    error // ErrLost or ErrDiverged, once the leader's messages have proved it
 }
 
 // asked are readers whose round is under way.

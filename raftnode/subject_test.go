@@ -121,7 +121,7 @@ func (s *subject) step(m *raftpb.Message) {
 	err := s.core.Step(m)
 	if errors.Is(err, ErrLost) || errors.Is(err, ErrDiverged) {
 		s.over = err
-		s.start() // whoever runs it tries again
+		s.start() // the operator tries again
 	}
 }
 

@@ -196,7 +196,7 @@ func TestHighestTerm(t *testing.T) {
 	g.agree(60)
 }
 
-// Who goes on forging raises the term little by little.
+// A forger that goes on raises the term little by little.
 func TestForgedTermsInARow(t *testing.T) {
 	g := newGroup(t, Config{}, 1, 2, 3)
 	g.elect(1)

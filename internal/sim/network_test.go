@@ -1,12 +1,14 @@
 package sim_test
 
 import (
+	"errors"
 	"slices"
 
 	"go.etcd.io/raft/v3/raftpb"
 	"google.golang.org/protobuf/proto"
 
 	"etcd2/membership"
+	"etcd2/raftnode"
 )
 
 // parcel is what travels from one member to another: a message of raft, a
@@ -133,7 +135,11 @@ func (c *cluster) deliverSnapshot(p parcel, from, to *machine, arrives bool) {
 // handOver gives a machine one message.
 func (c *cluster) handOver(to *machine, msg *raftpb.Message) {
 	c.trace("msg", msg.GetFrom(), msg.GetTo(), uint64(msg.GetType()), msg.GetTerm(), msg.GetIndex(), uint64(len(msg.GetEntries())))
-	if to.core.Step(msg) == nil { // a refused message is as good as lost
+	err := to.core.Step(msg) // a refused message is as good as lost
+	if errors.Is(err, raftnode.ErrMessage) || to.core.Suspicious() {
+		c.Fatalf("member %d takes a correct %v for a wrong one: %v", to.id, msg.GetType(), err)
+	}
+	if err == nil {
 		to.hear(msg)
 	}
 	to.pump()

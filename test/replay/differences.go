@@ -26,6 +26,7 @@ func Differences() []Difference {
 		once      = "a stream on exactly the deleted key gets the event once"
 		expireDir = "the expire event of a directory says that it was one"
 		counters  = "failures are counted as failures"
+		downtime  = "a TTL is extended by the time without a leader, and the expiration moves by as much"
 	)
 	return []Difference{
 		{"dirs", "update of a directory with dir=true", dirUpdate,
@@ -73,6 +74,9 @@ func Differences() []Difference {
 			read(`{"action":"set","node":{"key":"/h","value":"2","modifiedIndex":${I+14},"createdIndex":${I+14}},"prevNode":{"key":"/h","value":"1","modifiedIndex":${I+13},"createdIndex":${I+13}}}` + "\n")},
 		{"stream", "nor do new ones: such a stream is dead after one event", "a stream that starts in the past goes on",
 			read(`{"action":"set","node":{"key":"/h","value":"3","modifiedIndex":${I+15},"createdIndex":${I+15}},"prevNode":{"key":"/h","value":"2","modifiedIndex":${I+14},"createdIndex":${I+14}}}` + "\n")},
+
+		{"restart", "same expiration: it is a point in time", downtime, swap("${TIME:t1}", "${TIME:t2}")},
+		{"restart", "expiration", downtime, swap("${TIME:t1}", "${TIME:t3}")},
 
 		{"set-get", "noValueOnSuccess is unknown here: value is echoed", "noValueOnSuccess works as in etcd 3.4",
 			body(`{"action":"set"}` + "\n")},
