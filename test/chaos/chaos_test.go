@@ -2,12 +2,15 @@
 // go wrong, and looks afterwards whether it kept its word.
 //
 // The members reach each other through gates of this test, which can hold back
-// what one sends to another. Members are killed, stopped in their tracks, cut off
-// in one direction or in both, and restarted in an orderly way, the leader more
-// often than the others. Clients write, compare and read all the time; what they
-// saw must be linearizable for every key. Watchers follow the whole; what they saw
-// must be the same for all, without a gap and with every acknowledged write in it.
-// Keys with a TTL must not expire early, and late only by the time without a leader.
+// what one sends to another. Members are killed, paused, cut off in one direction or in
+// both, and restarted by SIGTERM, the leader more often than the others. Members lose
+// their data directory, get an older copy of it, or are forced to be a cluster of their
+// own; then they must not work with the others until they are replaced.
+//
+// Clients write, compare and read all the time; what they saw must be linearizable for
+// every key. Watchers follow all keys; what they saw must be the same for all, without a
+// gap and with every acknowledged write in it. Keys with a TTL must not expire early,
+// and late only by the time without a leader.
 //
 // CHAOS is how long, CHAOS_SEED the choices; the scheduling is the machine's.
 package chaos
@@ -91,6 +94,8 @@ type world struct {
 	seed    uint64
 	began   time.Time
 
+	replaced map[*proc.Member]bool
+
 	line     *expiry.Timeline
 	watchers []*expiry.Watcher
 
@@ -102,7 +107,7 @@ type world struct {
 func newWorld(t *testing.T, seed uint64) *world {
 	w := &world{
 		t: t, seed: seed, began: time.Now(), rng: rand.New(rand.NewPCG(seed, 0)), net: network.New(t),
-		line: &expiry.Timeline{Continuous: true}, faults: map[string]int{},
+		line: &expiry.Timeline{Continuous: true}, faults: map[string]int{}, replaced: map[*proc.Member]bool{},
 	}
 	w.members = proc.StartCluster(t, size, proc.Options{Advertise: w.net.Gate, Flags: []string{"--snapshot-count", "2000"}})
 	w.net.Name(w.members...)

@@ -17,13 +17,13 @@ type fault struct {
 }
 
 func faults() []fault {
-	all := []fault{
+	all := append(replaceFaults(), []fault{
 		{"kill", 6, (*world).kill},
 		{"restart", 4, (*world).restart},
 		{"isolate", 2, (*world).isolate},
 		{"cut one way", 2, (*world).cutOneWay},
 		{"kill two", 1, (*world).killTwo},
-	}
+	}...)
 	if proc.CanPause {
 		all = append(all, fault{"freeze", 2, (*world).freeze})
 	}
