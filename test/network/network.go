@@ -30,12 +30,14 @@ type Network struct {
 	gates   map[string]string  // address of the gate, by the peer port behind it
 	cuts    map[[2]string]bool // from, to: names
 	changed chan struct{}      // closed at every change of cuts
+	conns   map[net.Conn][2]string
 }
 
 // New returns a network without gates. Its gates close when the test ends.
 func New(t testing.TB) *Network {
 	return &Network{
 		t: t, names: map[string]string{}, gates: map[string]string{}, cuts: map[[2]string]bool{}, changed: make(chan struct{}),
+		conns: map[net.Conn][2]string{},
 	}
 }
 
@@ -81,6 +83,18 @@ func (n *Network) Isolate(name string, members []*proc.Member) {
 	}
 }
 
+// Break closes all connections of a member, in both directions. What a cut holds back
+// of them is lost.
+func (n *Network) Break(name string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for c, link := range n.conns {
+		if link[0] == name || link[1] == name {
+			c.Close()
+		}
+	}
+}
+
 // Mend ends all cuts.
 func (n *Network) Mend() { n.change(func() { clear(n.cuts) }) }
 
@@ -117,10 +131,27 @@ func (n *Network) carry(c net.Conn, peer string) {
 		return
 	}
 	defer behind.Close()
+	defer n.hold(link, c, behind)()
 	var both sync.WaitGroup
 	both.Go(func() { n.copy(behind, br, link); behind.Close(); c.Close() })
 	both.Go(func() { n.copy(c, behind, link); behind.Close(); c.Close() })
 	both.Wait()
+}
+
+// hold lets Break find the two connections of a link until release is called.
+func (n *Network) hold(link [2]string, conns ...net.Conn) (release func()) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, c := range conns {
+		n.conns[c] = link
+	}
+	return func() {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		for _, c := range conns {
+			delete(n.conns, c)
+		}
+	}
 }
 
 // dialler returns the ID of the member that the first request on a connection names

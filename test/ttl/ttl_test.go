@@ -39,7 +39,7 @@ func TestMain(m *testing.M) {
 
 const (
 	dir       = "/ttl"                 // all keys with a TTL
-	heartbeat = 100 * time.Millisecond // the servers' default: how old the time is that others know
+	heartbeat = 100 * time.Millisecond // the servers' default
 	timeout   = 60 * time.Second       // nothing waits for it in a good run
 
 	// requestTimeout bounds a request to a member that may be paused. Servers give up
@@ -67,6 +67,9 @@ type cluster struct {
 	line     *expiry.Timeline
 	http     *http.Client
 
+	// heartbeat is how old the time is that the others know when a leader is lost.
+	heartbeat time.Duration
+
 	mu     sync.Mutex // guards the fields below
 	writes []expiry.Write
 }
@@ -74,7 +77,7 @@ type cluster struct {
 // start runs n members and a watcher at each.
 func start(t *testing.T, n int, o proc.Options) *cluster {
 	t.Helper()
-	c := &cluster{t: t, members: proc.StartCluster(t, n, o), line: &expiry.Timeline{}}
+	c := &cluster{t: t, members: proc.StartCluster(t, n, o), line: &expiry.Timeline{}, heartbeat: heartbeat}
 	c.http = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 8}}
 	t.Cleanup(c.http.CloseIdleConnections)
 	ctx, stop := context.WithCancel(context.Background())
@@ -186,7 +189,7 @@ func (c *cluster) awaitLeader(of ...*proc.Member) (leader *proc.Member) {
 // heartbeat before it.
 func (c *cluster) fault(do func() error) {
 	c.t.Helper()
-	began := time.Now().Add(-heartbeat)
+	began := time.Now().Add(-c.heartbeat)
 	if err := do(); err != nil {
 		c.t.Fatal(err)
 	}
