@@ -80,13 +80,17 @@ func TestOlderCopy(t *testing.T) {
 		// after it was stopped.
 		whileRunning bool
 		starts       int // of the original after the copy
-		why          string
+		// wait is how long the others run on, killed how they end.
+		wait   time.Duration
+		killed bool
+		why    string
 	}{
-		{"of a stopped member, started once more", false, 1, twice},
-		{"of a stopped member, started often", false, 3, older},
-		{"of a running member", true, 0, shorter},
-		{"of a running member, started once more", true, 1, twice},
-		{"of a running member, started often", true, 3, older},
+		{"of a stopped member, started once more", false, 1, 0, true, twice},
+		{"of a stopped member, started often", false, 3, 0, true, older},
+		{"of a running member, the others are killed", true, 0, 2 * flushPeriod, true, shorter},
+		{"of a running member, the others are stopped", true, 0, 2 * time.Second, false, shorter},
+		{"of a running member, started once more", true, 1, 0, true, twice},
+		{"of a running member, started often", true, 3, 0, true, older},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -99,7 +103,7 @@ func TestOlderCopy(t *testing.T) {
 				old := m.copyOf()
 				if tt.whileRunning {
 					c.writes(1, "after", 5)
-					time.Sleep(2 * flushPeriod)
+					time.Sleep(tt.wait)
 					m.end()
 				}
 				for range tt.starts {
@@ -108,8 +112,13 @@ func TestOlderCopy(t *testing.T) {
 					time.Sleep(2 * time.Second)
 					m.end()
 				}
-				c.at[1].end()
-				c.at[2].end()
+				for _, other := range c.at[1:] {
+					if tt.killed {
+						other.kill()
+					} else {
+						other.end()
+					}
+				}
 				m.restore(old)
 				m.launch()
 				c.launch(1, 2)

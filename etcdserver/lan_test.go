@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"io"
 	"log/slog"
 	"math/rand/v2"
 	"net"
@@ -309,18 +308,4 @@ func (c *cluster) refused(i int, why string, by ...int) {
 			c.t.Errorf("Agreement() of member %s = %+v, want the refused member with its reason", o.self.Name, a)
 		}
 	}
-}
-
-// send opens a stream by hand and sends bytes on it until the other end closes it.
-func (n *lan) send(t *testing.T, addr, request string, frames []byte) (answer string) {
-	t.Helper()
-	conn, err := n.dial(t.Context(), "tcp", addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(2 * time.Second))
-	go io.WriteString(conn, request+string(frames))
-	all, _ := io.ReadAll(conn)
-	return string(all)
 }

@@ -54,22 +54,23 @@ func (t *Transport) accept(w http.ResponseWriter, r *http.Request, methods ...st
 	if !only(w, r, methods...) || !t.admit(w, r) {
 		return 0, nil, nil, false
 	}
-	if from, _, ok = t.sender(w, r, r.Header.Get(headerFrom)); !ok {
+	c, ok := t.sender(w, r, r.Header.Get(headerFrom))
+	if !ok {
 		return 0, nil, nil, false
 	}
 	if ctx, done, ok = t.enter(r.Context()); !ok {
 		http.Error(w, notReady, http.StatusServiceUnavailable)
 		return 0, nil, nil, false
 	}
-	if !t.trusted(from) {
+	if !c.met {
 		done()
-		if t.seldom.ok("unlisted " + from.String()) {
-			t.log.Warn("request of an unlisted peer refused", "from", from, "path", r.URL.Path)
+		if t.seldom.ok("unlisted " + c.id.String()) {
+			t.log.Warn("request of an unlisted peer refused", "from", c.id, "path", r.URL.Path)
 		}
 		http.Error(w, "error sender not found", http.StatusForbidden)
 		return 0, nil, nil, false
 	}
-	return from, ctx, done, true
+	return c.id, ctx, done, true
 }
 
 // notReady is the answer to other members while Run does not run.
@@ -146,14 +147,13 @@ func minorOf(text string) version.Number {
 	return n.Minor()
 }
 
-// sender returns who sent an admitted request, and what it tells of itself. It
-// answers itself when that is no ID, or a member that is refused or was removed.
-func (t *Transport) sender(w http.ResponseWriter, r *http.Request, text string) (membership.ID, identity.Identity, bool) {
+// sender returns the sender of an admitted request. It answers itself when that is no
+// ID, or a member that is refused or was removed.
+func (t *Transport) sender(w http.ResponseWriter, r *http.Request, text string) (caller, bool) {
 	from, err := membership.ParseID(text)
 	if err != nil || from == 0 || from == t.member.ID() {
 		http.Error(w, "invalid from", http.StatusNotFound)
-		return 0, identity.Identity{}, false
+		return caller{}, false
 	}
-	who, ok := t.identify(w, r, from)
-	return from, who, ok
+	return t.identify(w, r, from)
 }

@@ -140,15 +140,23 @@ func (t *Transport) proven(from membership.ID, who identity.Identity) error {
 // errUnproven asks to come back when the stream the other way is there.
 var errUnproven = errors.New("the sender tells no identity, and the member with its ID is not reached at its peer URL")
 
-// identify checks who has sent a request that admit has let in, in this order: the
+// caller is the sender of a request.
+type caller struct {
+	id  membership.ID
+	who identity.Identity // as it tells
+	met bool              // it is trusted and was met; else it is an unlisted peer
+}
+
+// identify checks the sender of a request that admit has let in, in this order: the
 // identity, then whether the member was removed. It answers itself when the request
 // is refused.
-func (t *Transport) identify(w http.ResponseWriter, r *http.Request, from membership.ID) (who identity.Identity, ok bool) {
+func (t *Transport) identify(w http.ResponseWriter, r *http.Request, from membership.ID) (c caller, ok bool) {
 	who, err := identity.Decode(r.Header.Get(headerIdentity))
+	c = caller{id: from, who: who}
 	w.Header().Set(headerIdentity, t.introduction(false))
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
-		return who, false
+		return c, false
 	}
 	if t.trusted(from) && !t.member.Removed(from) {
 		err := t.proven(from, who)
@@ -156,14 +164,15 @@ func (t *Transport) identify(w http.ResponseWriter, r *http.Request, from member
 			err = t.meet(from, who)
 		}
 		if err != nil {
-			return who, t.refuse(w, r, from, err)
+			return c, t.refuse(w, r, from, err)
 		}
 		w.Header().Set(headerIdentity, t.introduction(who.Known()))
-		return who, true
+		c.met = true
+		return c, true
 	}
 	seen := t.member.Seen(from)
 	if err := seen.Check(who); err != nil {
-		return who, t.refuse(w, r, from, err)
+		return c, t.refuse(w, r, from, err)
 	}
 	met := seen.Known() && who.Known()
 	if t.member.Removed(from) {
@@ -172,9 +181,9 @@ func (t *Transport) identify(w http.ResponseWriter, r *http.Request, from member
 			t.log.Warn(fmt.Sprintf("rejected the stream from peer %s since it was removed", from))
 		}
 		http.Error(w, "removed member", http.StatusGone)
-		return who, false
+		return c, false
 	}
-	return who, true // what an unlisted peer may do the caller decides
+	return c, true // what an unlisted peer may do is decided elsewhere
 }
 
 // refuse answers a request of a member that is not the one that was met before.

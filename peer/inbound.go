@@ -57,10 +57,11 @@ func (t *Transport) serveStream(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "invalid path", http.StatusNotFound)
 		return
 	}
-	from, told, ok := t.sender(w, r, path)
+	c, ok := t.sender(w, r, path)
 	if !ok {
 		return
 	}
+	from := c.id
 	if !strings.EqualFold(r.Header.Get("Upgrade"), protocol) {
 		w.Header().Set("Upgrade", protocol)
 		http.Error(w, "the stream needs an upgrade to "+protocol, http.StatusUpgradeRequired)
@@ -80,8 +81,12 @@ func (t *Transport) serveStream(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "error sender not found", http.StatusNotFound)
 		return
 	}
-	in := &inbound{t: t, from: from, link: l, told: told}
+	in := &inbound{t: t, from: from, link: l, told: c.who}
 	defer t.leave(in)
+	if l.trusted() != c.met {
+		http.Error(w, notReady, http.StatusServiceUnavailable) // it was listed in between, or dropped
+		return
+	}
 	introduced := w.Header().Get(headerIdentity)
 	conn, buffered, err := http.NewResponseController(w).Hijack()
 	if err != nil {

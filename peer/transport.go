@@ -8,6 +8,10 @@
 // raft sends again what matters. Checkpoints and rare questions travel as HTTP
 // requests of their own. docs/format-peer.md tells what the bytes are.
 //
+// Before a stream is used both ends tell who they are. A member that is not the one
+// that was met before under its ID is refused, and an unlisted peer waits until a
+// listed member vouches for it.
+//
 // Send, Forward and Set never block and never call the member back. Run owns every
 // goroutine. What arrives is not trusted: it is checked before it is kept, and
 // memory is taken as bytes arrive.

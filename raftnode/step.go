@@ -12,6 +12,7 @@ import (
 // Errors about messages that may be late and true.
 var (
 	errNotLeader = errors.New("raftnode: the sender is not the leader that this member knows")
+	errLeadsNot  = errors.New("raftnode: this member does not lead any more")
 	errNotMember = errors.New("raftnode: the sender is not a member of the group yet, or any more")
 )
 
@@ -68,7 +69,12 @@ func (c *Core) admit(m *raftpb.Message, st *raft.BasicStatus) error {
 			return errNotLeader
 		}
 	case raftpb.MsgReadIndex:
-		if leads && !c.lists(m.GetFrom()) {
+		switch {
+		case !leads:
+			// Raft would pass the question on in the name of its sender, and nobody takes
+			// a message that its sender did not bring. The reader asks again.
+			return errLeadsNot
+		case !c.lists(m.GetFrom()):
 			return errNotMember
 		}
 	case raftpb.MsgAppResp:

@@ -30,7 +30,7 @@ func (m *machine) openLocal() error {
 	if err != nil {
 		return err
 	}
-	if m.stray {
+	if m.forced {
 		if err := local.Update(func(s *localstate.State) { s.Generation = localstate.NewGeneration() }); err != nil {
 			return err
 		}
@@ -117,6 +117,7 @@ func (c *cluster) forget(m *machine) {
 	m.disk = sim.NewDisk(rand.New(rand.NewPCG(c.seed, 1000+uint64(c.step))))
 	m.ckpt, m.saved, m.note = nil, &saved{first: 1}, heartbeat{}
 	if starts == 0 {
+		m.stray = slices.Equal(c.founders, []uint64{m.id}) // it bootstraps alone again
 		return
 	}
 	for _, name := range slices.Sorted(maps.Keys(m.backup.files)) {
@@ -149,6 +150,6 @@ func (c *cluster) force(m *machine) {
 	if m.up {
 		m.crash(false)
 	}
-	m.ghost, m.stray = true, true
+	m.ghost, m.stray, m.forced = true, true, true
 	m.lost = &backup{saved: m.saved.clone(), ckpt: m.ckpt}
 }

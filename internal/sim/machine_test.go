@@ -43,7 +43,8 @@ type machine struct {
 	awaited bool // not started before the group has added it
 	gone    bool // removed and stopped for good, or lost with its disk
 	ghost   bool // runs, but the group has to do without it: it came back without its data, or is a stray
-	stray   bool // was made a cluster of its own
+	stray   bool // a ghost that is a cluster of its own
+	forced  bool // was made one by an operator
 
 	local   *localstate.File // nil before the first start
 	session string
@@ -128,7 +129,7 @@ func (m *machine) start() error {
 	if err != nil {
 		return err
 	}
-	if m.stray {
+	if m.forced {
 		if err := m.forceLog(&st, log); err != nil {
 			return err
 		}

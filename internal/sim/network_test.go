@@ -118,7 +118,8 @@ func (c *cluster) deliver(p parcel, arrives bool) {
 
 // deliverSnapshot transfers a checkpoint. The sender learns how that went.
 func (c *cluster) deliverSnapshot(p parcel, from, to *machine, arrives bool) {
-	if p.ckpt == nil && from.up {
+	running := from.up && from.life == p.life // a transfer ends with its process
+	if p.ckpt == nil && running {
 		c.open(&p)
 	}
 	arrives = arrives && to.up && p.ckpt != nil
@@ -126,7 +127,7 @@ func (c *cluster) deliverSnapshot(p parcel, from, to *machine, arrives bool) {
 		to.received = append(to.received, p.ckpt)
 		c.handOver(to, p.msg)
 	}
-	if from.up {
+	if running {
 		from.core.ReportSnapshot(to.id, arrives)
 		from.pump()
 	}
