@@ -34,11 +34,16 @@ func (w *world) loseDirectory(m *proc.Member, _ bool) {
 }
 
 // loseDirectoryAlone is loseDirectory while the others are down too: the member cannot
-// ask and starts, and they refuse it later.
+// ask and starts, and they refuse it later. A member that was replaced does not start
+// alone; when all were, this is loseDirectory.
 func (w *world) loseDirectoryAlone(m *proc.Member, leads bool) {
-	if w.replaced[m] { // it has other flags, with which it does not start alone
+	founding := slices.DeleteFunc(slices.Clone(w.members), func(m *proc.Member) bool { return w.replaced[m] })
+	if len(founding) == 0 {
 		w.loseDirectory(m, leads)
 		return
+	}
+	if w.replaced[m] {
+		m = founding[0]
 	}
 	others := w.others(m)
 	w.strike(func() { m.Kill(); others[0].Kill(); others[1].Kill() })
@@ -141,7 +146,7 @@ func (w *world) refused(m *proc.Member, from int, reason string) {
 func (w *world) notReady(m *proc.Member) {
 	w.t.Helper()
 	if x, body, err := wire.Do(m.Client, wire.Request{Method: "GET", Target: "/readyz"}); err == nil && x.Status == 200 {
-		w.t.Errorf("CHAOS_SEED=%d: %s is ready without its data: %s", w.seed, m.Name, body)
+		w.t.Fatalf("CHAOS_SEED=%d: %s is ready without its data: %s", w.seed, m.Name, body)
 	}
 }
 
