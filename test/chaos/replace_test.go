@@ -1,6 +1,7 @@
 package chaos
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -34,8 +35,8 @@ func (w *world) loseDirectory(m *proc.Member, _ bool) {
 }
 
 // loseDirectoryAlone is loseDirectory while the others are down too: the member cannot
-// ask and starts, and they refuse it later. A member that was replaced does not start
-// alone; when all were, this is loseDirectory.
+// ask and starts, and they refuse it later. With one of them it must not be a quorum. A
+// member that was replaced does not start alone; when all were, this is loseDirectory.
 func (w *world) loseDirectoryAlone(m *proc.Member, leads bool) {
 	founding := slices.DeleteFunc(slices.Clone(w.members), func(m *proc.Member) bool { return w.replaced[m] })
 	if len(founding) == 0 {
@@ -52,13 +53,19 @@ func (w *world) loseDirectoryAlone(m *proc.Member, leads bool) {
 	proc.Eventually(w.t, timeout, fmt.Sprintf("%s starts alone, CHAOS_SEED=%d", m.Name, w.seed), func() bool {
 		return strings.Contains(m.Log()[before:], "starting server...")
 	})
-	for _, o := range others {
-		w.begin(o)
+	w.begin(others[0])
+	w.pass(2*election + w.outage()) // longer than an election takes
+	if put(w.t.Context(), plainHTTP(election), others[0].URL(), "/chaos/pulse", "wrong").done {
+		w.t.Fatalf("CHAOS_SEED=%d: %s acknowledges a write with %s, which has lost its data", w.seed, others[0].Name, m.Name)
 	}
-	for _, o := range others {
-		w.must(o.WaitReady(timeout))
+	w.begin(others[1])
+	w.must(others[0].WaitReady(timeout))
+	w.must(others[1].WaitReady(timeout))
+	reason := refuses
+	if len(founding) == 1 { // its flags name none of the others, so that it finds no member and no leader
+		reason = ""
 	}
-	w.refused(m, before, refuses)
+	w.refused(m, before, reason)
 	w.replace(m)
 }
 
@@ -176,6 +183,10 @@ func (w *world) replace(m *proc.Member) {
 	w.replaced[m] = true
 	w.again(m)
 	w.net.Name(m)
+	w.operate(m.Name+" votes", others, func(at *proc.Member) bool { // the next loss may take another one
+		_, body, err := wire.Do(at.Client, wire.Request{Method: "GET", Target: "/metrics"})
+		return err == nil && bytes.Contains(body, fmt.Appendf(nil, "etcd_server_voters %d\n", size))
+	})
 }
 
 // operate repeats a request at one member after the other until it is done.
