@@ -34,6 +34,7 @@ type Core struct {
 	uncommitted        uint64 // bytes proposed in this leadership and not applied yet
 	reads              rounds
 	responses          []*raftpb.Message // for other members, due with the next Work
+	late               []*raftpb.Message // given to Saved, due once Work has told what raft made of messages
 	last               uint64            // index of the last entry that Work gave to be saved
 	lastChange         uint64            // index of the last of them that changes the configuration
 	taken              uint64            // index of the newest snapshot that Work gave out
@@ -178,6 +179,10 @@ func (c *Core) Accepts(bytes uint64) bool {
 
 // Saved reports that an Append is durable, with the responses the Writer gave.
 func (c *Core) Saved(responses []*raftpb.Message) {
+	if c.guard.stepped { // raft may have replaced what was saved: Work tells
+		c.late = append(c.late, responses...)
+		return
+	}
 	for _, m := range responses {
 		if m.GetTo() != c.cfg.ID {
 			if c.mem.holds(m) && c.guard.passes(m) {
@@ -186,7 +191,7 @@ func (c *Core) Saved(responses []*raftpb.Message) {
 			continue
 		}
 		if m.GetType() == raftpb.MsgStorageAppendResp {
-			c.guard.noteSaved(m)
+			m = c.guard.noteSaved(m)
 		}
 		if index := m.GetSnapshot().GetMetadata().GetIndex(); index > 0 {
 			c.applied = max(c.applied, index)
@@ -261,9 +266,11 @@ func (c *Core) Compact(index uint64, conf *raftpb.ConfState) (released uint64, e
 func (c *Core) Work() (Work, bool) {
 	c.campaignIfSole()
 	c.sendReads()
+	if !c.rn.HasReady() {
+		c.noteWork()
+	}
 	readable := c.reads.hasAnswers() && !c.Suspicious()
 	if !c.rn.HasReady() && len(c.responses) == 0 && !readable {
-		c.noteWork()
 		return Work{}, false
 	}
 	var w Work

@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"go.etcd.io/raft/v3/raftpb"
+	"google.golang.org/protobuf/proto"
 )
 
 // guard is what a Core knows in order to judge messages before raft gets them.
@@ -22,6 +23,7 @@ type guard struct {
 	// end is the last index of raft's log when Work was last asked, and low what it
 	// cannot have fallen below since.
 	end, low uint64
+	stepped  bool // raft was given entries or a snapshot since
 
 	acked    acknowledged
 	rejected rejection
@@ -103,16 +105,30 @@ func (g *guard) noteAppend(a *Append) {
 	g.saving = append(g.saving, s)
 }
 
-// noteSaved notes that an append is durable.
-func (g *guard) noteSaved(response *raftpb.Message) {
+// noteSaved notes that an append is durable, and returns what raft is told of it.
+// Raft recognises what was saved by the last index, its term and the member's term.
+// A forged leader can replace entries within its own term, and raft would take the
+// new ones, which are still on their way to the disk, for saved.
+func (g *guard) noteSaved(response *raftpb.Message) *raftpb.Message {
 	i := slices.IndexFunc(g.saving, func(s saving) bool { return s.done == response })
 	g.saving = g.saving[i+1:]
+	replaced := func(s saving) bool { return s.first <= response.GetIndex() }
+	if response.GetIndex() == 0 || !slices.ContainsFunc(g.saving, replaced) {
+		return response
+	}
+	rest := proto.CloneOf(response)
+	rest.Index, rest.LogTerm = nil, nil // what is told of a snapshot remains
+	return rest
 }
 
 // noteWork notes where the log ends, when Work has given out all of it.
 func (c *Core) noteWork() {
 	g := &c.guard
-	g.low = g.end
+	g.low, g.stepped = g.end, false
+	if late := c.late; len(late) > 0 {
+		c.late = nil
+		c.Saved(late)
+	}
 	if g.sure == c.commit {
 		return
 	}

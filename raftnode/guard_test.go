@@ -221,6 +221,37 @@ func TestAppendWhileASnapshotIsInstalled(t *testing.T) {
 	}
 }
 
+// A leader that replaces entries of its own term is forged. The log stays whole all
+// the same.
+func TestEntriesReplacedWithinATerm(t *testing.T) {
+	for _, work := range []bool{true, false} { // between the messages
+		m := followerOf2(t, Config{}, 1, 1, 1, 1, 1, 1)
+		var appends []Append
+		for i, msg := range []*raftpb.Message{appendOf2(3, 6, 1, 6, 2, 3), appendOf2(3, 6, 1, 6, 3), appendOf2(3, 7, 3, 8, 3, 3, 3)} {
+			if err := m.Step(msg); err != nil {
+				t.Fatal(err)
+			}
+			if i == 0 || work {
+				a, _ := m.answers(t, false)
+				appends = append(appends, a...)
+			}
+		}
+		for _, a := range appends {
+			m.save(t, a)
+			m.answers(t, true)
+		}
+		m.answers(t, true)
+		for _, e := range m.applied[6:] {
+			if e.GetTerm() != 3 {
+				t.Errorf("work %v: applies entry %d of term %d, which is replaced", work, e.GetIndex(), e.GetTerm())
+			}
+		}
+		if last, _ := m.mem.LastIndex(); last != 10 || len(m.log.entries) != 10 || m.log.entries[6].GetTerm() != 3 {
+			t.Errorf("work %v: the log is %v, want 10 entries, from 7 on of term 3", work, m.log.entries)
+		}
+	}
+}
+
 // Confirmations of an earlier leadership's reads are none of a later one's.
 func TestReadsOfAnEarlierLeadership(t *testing.T) {
 	g := newGroup(t, Config{}, 1, 2, 3)

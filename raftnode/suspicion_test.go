@@ -209,7 +209,7 @@ func TestForgedTermsInARow(t *testing.T) {
 			t.Fatalf("term %d after %d ticks, want at most %d", m.Term(), tick, limit)
 		}
 	}
-	g.agree(200)
+	g.agree(500)
 }
 
 // A member that forged frames have brought far beyond the others' terms brings them
@@ -227,7 +227,7 @@ func TestTermsFarApart(t *testing.T) {
 			}
 			g.members = append(g.members, newMember(t, Config{ID: id}, st, &recordLog{}))
 		}
-		g.agree(200)
+		g.agree(500)
 	}
 }
 

@@ -101,7 +101,7 @@ func (c *Core) stepAppend(m *raftpb.Message, commit uint64) error {
 			m = beyond(m, commit)
 		}
 	}
-	g.low = min(g.low, end)
+	g.low, g.stepped = min(g.low, end), true
 	return c.rn.Step(m)
 }
 
@@ -121,7 +121,7 @@ func (c *Core) stepSnapshot(m *raftpb.Message, commit uint64) error {
 	g := &c.guard
 	meta := m.GetSnapshot().GetMetadata()
 	if meta.GetIndex() > commit {
-		g.low = min(g.low, meta.GetIndex())
+		g.low, g.stepped = min(g.low, meta.GetIndex()), true
 		return c.rn.Step(m)
 	}
 	same, x := c.mem.compare(&raftpb.Message{Index: meta.Index, LogTerm: meta.Term}, g.sure)

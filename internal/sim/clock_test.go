@@ -108,7 +108,7 @@ func (m *machine) followRole() {
 // judgeLead compares the time from which a member leads with all that its log and
 // the leader of its last entry have shown to it.
 func (m *machine) judgeLead(lastTerm uint64) {
-	if m.stray {
+	if m.ghost {
 		return
 	}
 	m.cluster.leads++
@@ -190,7 +190,7 @@ const notePeriod = int64(10 * time.Second)
 // keepTime is what a member does for time at each turn: it notes it, and proposes
 // expiry when that is due.
 func (m *machine) keepTime() {
-	if !m.up || m.stray {
+	if !m.up || m.ghost {
 		return
 	}
 	if m.cluster.real() >= m.noteDue {

@@ -149,11 +149,11 @@ func (c *cluster) turn(m *machine) {
 			m.apply()
 		}
 	case n < 86:
-		if !m.stray {
+		if !m.ghost {
 			c.write(m)
 		}
 	case n < 92:
-		if !m.stray {
+		if !m.ghost {
 			c.read(m)
 		}
 	case n < 97:

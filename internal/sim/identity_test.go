@@ -48,7 +48,7 @@ func (m *machine) identity() identity.Identity {
 	}
 	return identity.Identity{
 		Incarnation: s.Incarnation, Start: s.Starts, Session: m.session, Generation: s.Generation,
-		Term: m.saved.term, Last: last, Committed: min(m.core.Commit(), last),
+		Term: m.saved.term, Last: last, Committed: min(m.saved.commit, last),
 	}
 }
 
@@ -117,7 +117,6 @@ func (c *cluster) forget(m *machine) {
 	m.disk = sim.NewDisk(rand.New(rand.NewPCG(c.seed, 1000+uint64(c.step))))
 	m.ckpt, m.saved, m.note = nil, &saved{first: 1}, heartbeat{}
 	if starts == 0 {
-		m.stray = slices.Equal(c.founders, []uint64{m.id}) // it bootstraps alone again
 		return
 	}
 	for _, name := range slices.Sorted(maps.Keys(m.backup.files)) {
@@ -150,6 +149,6 @@ func (c *cluster) force(m *machine) {
 	if m.up {
 		m.crash(false)
 	}
-	m.ghost, m.stray, m.forced = true, true, true
+	m.ghost, m.forced = true, true
 	m.lost = &backup{saved: m.saved.clone(), ckpt: m.ckpt}
 }

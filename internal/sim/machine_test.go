@@ -42,9 +42,11 @@ type machine struct {
 
 	awaited bool // not started before the group has added it
 	gone    bool // removed and stopped for good, or lost with its disk
-	ghost   bool // runs, but the group has to do without it: it came back without its data, or is a stray
-	stray   bool // a ghost that is a cluster of its own
-	forced  bool // was made one by an operator
+	// ghost is a machine that came back without its data, or as a cluster of its own. It
+	// runs, and the group has to do without it. Ghosts may well make a group among
+	// themselves, so what they apply is not judged; that they have no part in the group is.
+	ghost  bool
+	forced bool // was made one by an operator
 
 	local   *localstate.File // nil before the first start
 	session string
@@ -317,7 +319,7 @@ func (m *machine) applyEntry(e *raftpb.Entry) {
 	if e.GetIndex() != m.applied+1 {
 		m.cluster.Fatalf("member %d applies %d after %d", m.id, e.GetIndex(), m.applied)
 	}
-	if !m.stray {
+	if !m.ghost {
 		m.cluster.history.commit(m, e)
 	}
 	effects, err := m.replica.Apply(e)
@@ -332,7 +334,7 @@ func (m *machine) applyEntry(e *raftpb.Entry) {
 		m.changed(effects)
 		return
 	}
-	if m.stray {
+	if m.ghost {
 		return
 	}
 	m.cluster.history.compare(m)
@@ -349,7 +351,7 @@ func (m *machine) changed(effects replica.Effects) {
 	if effects.Conf != nil {
 		m.conf = m.core.ApplyConfChange(effects.Conf)
 	}
-	if m.stray {
+	if m.ghost {
 		return
 	}
 	m.cluster.history.compareConf(m)

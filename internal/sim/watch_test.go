@@ -67,7 +67,7 @@ func (v *viewer) watch() {
 		members := v.c.members()
 		m = members[v.c.rng.IntN(len(members))]
 	}
-	if !m.up || m.stray || v.choosy && v.c.rng.IntN(30) > 0 && !v.c.mended {
+	if !m.up || m.ghost || v.choosy && v.c.rng.IntN(30) > 0 && !v.c.mended {
 		return
 	}
 	w, err := m.store().Watch(v.path, store.WatchOptions{Recursive: v.recursive, Stream: v.stream, Since: v.next})

@@ -1,0 +1,103 @@
+package main
+
+// logMutants are mistakes in the log and the checkpoint.
+var logMutants = []mutant{
+	{
+		name: "the log is not synced",
+		file: "wal/wal.go",
+		old:  "if err := l.file.Sync(); err != nil {",
+		new:  "if err := error(nil); err != nil {",
+		test: simulation,
+	},
+	{
+		name: "a vote is forgotten",
+		file: "wal/wal.go",
+		old:  "	if l.hard != l.durable {\n		l.payload = appendHardState(l.payload, l.hard)\n",
+		new:  "	if l.hard != l.durable {\n		l.payload = appendHardState(l.payload, hardState{term: l.hard.term, commit: l.hard.commit})\n",
+		test: simulation,
+	},
+	{
+		name: "a vote alone is not written",
+		file: "wal/wal.go",
+		old:  "if len(entries) == 0 && l.hard.term == l.durable.term && l.hard.vote == l.durable.vote {",
+		new:  "if len(entries) == 0 && l.hard.term == l.durable.term {",
+		test: logTests,
+	},
+	{
+		name: "the checksum of a group is not looked at",
+		file: "wal/group.go",
+		old:  "sum == binary.LittleEndian.Uint32(g[16:]) {",
+		new:  "sum|1 != 0 {",
+		test: logTests,
+	},
+	{
+		name: "damage is taken for a torn tail",
+		file: "wal/group.go",
+		old:  "	if !torn(rest, size, s.at.off) {\n",
+		new:  "	if torn(rest, size, s.at.off) && size < 0 {\n",
+		test: logTests,
+	},
+	{
+		name: "a checkpoint that was damaged on its way is installed",
+		file: "snap/receive.go",
+		old:  "	if err == nil && !bytes.Equal(last, trailer(sum.n, sum.sum)) {\n",
+		new:  "	if err == nil && bytes.Equal(last, nil) {\n",
+		test: snapTests,
+	},
+	{
+		name: "a file that was cut short is taken for a torn write",
+		file: "wal/group.go",
+		old:  "if s.reserved || int64(len(s.b)) != s.room {",
+		new:  "if s.room < 0 {",
+		test: walTests,
+	},
+	{
+		name: "a file that ends right behind a group is believed",
+		file: "wal/open.go",
+		old:  "e.head.reserved && e.size == e.at.off",
+		new:  "e.head.reserved && e.size < e.at.off",
+		test: walTests,
+	},
+	{
+		name: "the reserved size is not synced",
+		file: "wal/room.go",
+		old:  "if err := l.file.Sync(); err != nil {",
+		new:  "if err := error(nil); err != nil {",
+		test: walTests,
+	},
+	{
+		name: "a torn group is erased from its front",
+		file: "wal/mend.go",
+		old:  "{{body, to}, {from, body}}",
+		new:  "{{from, body}, {body, to}}",
+		test: walTests,
+	},
+	{
+		name: "a group goes to a segment without reserved room",
+		file: "wal/wal.go",
+		old:  "if full || !l.head.reserved {",
+		new:  "if full {",
+		test: walTests,
+	},
+	{
+		name: "no byte is kept behind the last group",
+		file: "wal/room.go",
+		old:  "spareBytes = 1 ",
+		new:  "spareBytes = 0 ",
+		test: walTests,
+	},
+	{
+		name: "the size of a file is not written again",
+		file: "wal/mend.go",
+		old:  "if e.size > max(e.at.off, at+int64(len(b))) {",
+		new:  "if e.size < 0 {",
+		test: walTests,
+	},
+	{
+		name: "an old segment cannot be used on a full disk",
+		file: "wal/wal.go",
+		old:  "if err != nil && (full || !errors.Is(err, ErrFull)) {",
+		new:  "if err != nil {",
+		test: walTests,
+	},
+}
