@@ -110,7 +110,7 @@ crash: ## kill the server CRASHES times while it is written to
 
 .PHONY: chaos
 chaos: ## a cluster of processes under load for CHAOS while things go wrong
-	CHAOS=$(CHAOS) $(GO) test -count=1 -v -timeout 60m ./test/chaos
+	CHAOS=$(CHAOS) $(GO) test -count=1 -v -timeout 60m ./test/chaos ./test/ttl
 
 .PHONY: bench
 bench: build ## our figures beside those of an installed etcd 3.4; ROWS=put256,get256 selects

@@ -44,7 +44,7 @@ func (s *Server) applyCommitted(c raftnode.Committed) error {
 	if c.Snapshot != nil {
 		return s.install(c)
 	}
-	var latest int64 // cluster time
+	var latest replica.Reading
 	for _, e := range c.Entries {
 		passed := s.replica.PassedOver(e.GetIndex())
 		effects, err := s.replica.Apply(e)
@@ -54,9 +54,11 @@ func (s *Server) applyCommitted(c raftnode.Committed) error {
 		if err := s.carryOut(e, effects, passed); err != nil {
 			return err
 		}
-		latest = max(latest, effects.Time)
+		if effects.Time > 0 {
+			latest = replica.Reading{Term: e.GetTerm(), Time: effects.Time}
+		}
 	}
-	if latest > 0 {
+	if latest.Time > 0 {
 		s.clock.change(func(t *replica.Clock, mono int64) { t.Applied(latest, mono) })
 	}
 	s.progress.wake()

@@ -87,6 +87,6 @@ func (s *Server) restoreTime() {
 	note := s.local.State().Time
 	s.clock.change(func(t *replica.Clock, mono int64) {
 		t.Restore(replica.Reading{Term: note.Term, Time: note.Time})
-		t.Applied(s.store.Clock(), mono)
+		t.Applied(replica.Reading{Time: s.store.Clock()}, mono)
 	})
 }

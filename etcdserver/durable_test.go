@@ -56,7 +56,7 @@ func TestWhatIsDurable(t *testing.T) {
 		}
 		again.Close()
 		who := identity.Identity{
-			Incarnation: told.Incarnation, Start: 2, Session: strings.Repeat("3", 16),
+			Incarnation: told.Incarnation, Start: 2, Session: strings.Repeat("3", 16), Past: told.Session,
 			Term: found.Hard.GetTerm(), Last: found.PrevIndex + uint64(len(found.Entries)),
 		}
 		if err := told.Check(who); err != nil {

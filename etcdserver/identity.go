@@ -64,7 +64,7 @@ func (s *Server) beginSession(found wal.State, meta snap.Meta, joins bool) error
 		return err
 	}
 	state := s.local.State()
-	ids.who = identity.Identity{Incarnation: state.Incarnation, Start: state.Starts, Session: session}
+	ids.who = identity.Identity{Incarnation: state.Incarnation, Start: state.Starts, Session: session, Past: state.Past()}
 	ids.generation = state.Generation
 	ids.fresh, ids.refuses, ids.refusedBy = map[membership.ID]identity.Seen{}, map[membership.ID]string{}, map[membership.ID]string{}
 	ids.durable.term.Store(found.Hard.GetTerm())
@@ -178,6 +178,16 @@ func (s *Server) RefusedBy(id membership.ID, reason string) {
 	ids.mu.Unlock()
 	if reason == "" {
 		s.notices.withdraw(id)
+		s.recordAccepted(id)
+	}
+}
+
+// recordAccepted records that a member has accepted this session. After many starts this
+// shows that member that the data directory is not an older copy.
+func (s *Server) recordAccepted(id membership.ID) {
+	err := s.local.Update(func(state *localstate.State) { state.Accepted[uint64(id)] = s.identities.who.Session })
+	if err != nil {
+		s.log.Warn("it is not recorded that a member has accepted this one", "member", id, "error", err)
 	}
 }
 

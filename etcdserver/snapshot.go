@@ -146,7 +146,7 @@ func (s *Server) takeOver(install installer, check func(snap.Meta) error) (snap.
 	}
 	s.confChanged()
 	s.progress.set(meta.Index, meta.Term)
-	s.clock.change(func(t *replica.Clock, mono int64) { t.Applied(s.store.Clock(), mono) })
+	s.clock.change(func(t *replica.Clock, mono int64) { t.Applied(replica.Reading{Time: s.store.Clock()}, mono) })
 	s.clusterChanged()
 	s.expiry.look(s.store.NextExpiry())
 	s.agreement.treeReplaced()

@@ -3,6 +3,7 @@ package identity
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -12,7 +13,7 @@ const Header = "X-Etcd2-Identity"
 
 const (
 	// headerBytesMax bounds the header form; a longer one is refused.
-	headerBytesMax = 1024
+	headerBytesMax = 4096
 
 	incarnationDigits = 32
 	sessionDigits     = 16
@@ -27,8 +28,8 @@ func (i Identity) String() string {
 	if !i.Known() {
 		return "generation=" + i.Generation
 	}
-	return fmt.Sprintf("incarnation=%s; start=%d; session=%s; generation=%s; term=%d; last=%d; committed=%d",
-		i.Incarnation, i.Start, i.Session, i.Generation, i.Term, i.Last, i.Committed)
+	return fmt.Sprintf("incarnation=%s; start=%d; session=%s; past=%s; generation=%s; term=%d; last=%d; committed=%d",
+		i.Incarnation, i.Start, i.Session, i.Past, i.Generation, i.Term, i.Last, i.Committed)
 }
 
 // Decode reads the header form. An empty text is that of a member of an earlier
@@ -48,7 +49,7 @@ func Decode(text string) (Identity, error) {
 		}
 		fields[name] = value
 	}
-	i := Identity{Incarnation: fields["incarnation"], Session: fields["session"], Generation: fields["generation"]}
+	i := Identity{Incarnation: fields["incarnation"], Session: fields["session"], Past: fields["past"], Generation: fields["generation"]}
 	if _, told := fields["generation"]; !told || !ValidGeneration(i.Generation) && i.Generation != Joining {
 		return Identity{}, fmt.Errorf("%w: generation %q", errHeader, i.Generation)
 	}
@@ -67,6 +68,8 @@ func Decode(text string) (Identity, error) {
 		return Identity{}, fmt.Errorf("%w: the incarnation is not %d hex digits", errHeader, incarnationDigits)
 	case !hexDigits(i.Session, sessionDigits):
 		return Identity{}, fmt.Errorf("%w: the session is not %d hex digits", errHeader, sessionDigits)
+	case i.Past != "" && slices.ContainsFunc(strings.Split(i.Past, ","), func(s string) bool { return !ValidSession(s) }):
+		return Identity{}, fmt.Errorf("%w: of the past sessions not all are %d hex digits", errHeader, sessionDigits)
 	case i.Start == 0:
 		return Identity{}, fmt.Errorf("%w: start 0, starts count from 1", errHeader)
 	case i.Committed > i.Last:
@@ -77,6 +80,9 @@ func Decode(text string) (Identity, error) {
 
 // ValidIncarnation reports whether text is an incarnation: 32 lower-case hex digits.
 func ValidIncarnation(text string) bool { return hexDigits(text, incarnationDigits) }
+
+// ValidSession reports whether text is a session: 16 lower-case hex digits.
+func ValidSession(text string) bool { return hexDigits(text, sessionDigits) }
 
 // ValidGeneration reports whether text is the generation of a cluster: "" or 32
 // lower-case hex digits.

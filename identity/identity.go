@@ -14,6 +14,8 @@ package identity
 import (
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 )
 
 // Joining is the generation of a member that joins a cluster and does not know
@@ -35,6 +37,15 @@ type Identity struct {
 	Term        uint64 // raft term, as far as it is durable
 	Last        uint64 // raft index of the last log entry that is durable
 	Committed   uint64 // the committed entries that are durable: the smaller of commit index and Last
+	// Past is a list of earlier sessions on that directory, separated by commas: the latest
+	// ones, and the latest that each other member has accepted. An older copy of the
+	// directory lacks those after it was made, however often it is started.
+	Past string
+}
+
+// remembers reports whether a session is one that this directory knows.
+func (i Identity) remembers(session string) bool {
+	return session == i.Session || slices.Contains(strings.Split(i.Past, ","), session)
 }
 
 // Known reports whether the member told more than its generation.
@@ -83,6 +94,8 @@ func (s Seen) Check(who Identity) error {
 		return fmt.Errorf("%w (start %d, but start %d was seen)", ErrOlderStart, who.Start, s.Start)
 	case who.Start == s.Start && who.Session != s.Session:
 		return fmt.Errorf("%w (both are start %d)", ErrTwoProcesses, who.Start)
+	case !who.remembers(s.Session):
+		return fmt.Errorf("%w (it does not know of the process that was seen last)", ErrOlderStart)
 	case who.Term < s.Term:
 		return fmt.Errorf("%w (raft term %d, but term %d was seen)", ErrShorter, who.Term, s.Term)
 	case who.Last < s.Committed:

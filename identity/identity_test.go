@@ -30,16 +30,22 @@ func TestCheck(t *testing.T) {
 		{"same session", met, func(*Identity) {}, nil},
 		{"earlier version", met, func(i *Identity) { *i = Identity{} }, nil},
 		{"earlier version, first meeting", Seen{}, func(i *Identity) { *i = Identity{} }, nil},
-		{"next start", met, func(i *Identity) { i.Start, i.Session = 4, other }, nil},
-		{"later start", met, func(i *Identity) { i.Start, i.Session, i.Term, i.Last = 9, other, 8, 500 }, nil},
+		{"next start", met, func(i *Identity) { i.Start, i.Session, i.Past = 4, other, session }, nil},
+		{"later start", met, func(i *Identity) {
+			i.Start, i.Session, i.Past, i.Term, i.Last = 9, other, "1111111111111111,"+session, 8, 500
+		}, nil},
+		{"older copy, started many times", met, func(i *Identity) {
+			i.Start, i.Session, i.Past, i.Term, i.Last = 9, other, "1111111111111111,2222222222222222", 8, 500
+		}, ErrOlderStart},
+		{"older copy that knows of no start", met, func(i *Identity) { i.Start, i.Session = 4, other }, ErrOlderStart},
 		{"uncommitted tail replaced", met, func(i *Identity) { i.Last = 110 }, nil},
 		{"lost disk", met, func(i *Identity) { i.Incarnation = another }, ErrLostData},
 		{"lost disk, many starts", met, func(i *Identity) { i.Incarnation, i.Start, i.Session, i.Last = another, 99, other, 999 }, ErrLostData},
 		{"older copy", met, func(i *Identity) { i.Start, i.Session = 2, other }, ErrOlderStart},
 		{"older copy that has grown", met, func(i *Identity) { i.Start, i.Session, i.Term, i.Last = 2, other, 99, 999 }, ErrOlderStart},
 		{"twice", met, func(i *Identity) { i.Session = other }, ErrTwoProcesses},
-		{"older term", met, func(i *Identity) { i.Start, i.Session, i.Term = 4, other, 6 }, ErrShorter},
-		{"log cut short", met, func(i *Identity) { i.Start, i.Session, i.Last = 4, other, 109 }, ErrShorter},
+		{"older term", met, func(i *Identity) { i.Start, i.Session, i.Past, i.Term = 4, other, session, 6 }, ErrShorter},
+		{"log cut short", met, func(i *Identity) { i.Start, i.Session, i.Past, i.Last = 4, other, session, 109 }, ErrShorter},
 		{"log cut short in one session", met, func(i *Identity) { i.Last = 109 }, ErrShorter},
 	}
 	for _, tt := range tests {
@@ -88,6 +94,7 @@ func TestHonestMemberPasses(t *testing.T) {
 		switch step % 5 {
 		case 0:
 			who.Start++
+			who.Past = strings.TrimPrefix(who.Past+","+who.Session, ",")
 			who.Session = fmt.Sprintf("%016x", step)
 		case 1:
 			who.Term += step % 3

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"maps"
+	"slices"
 	"strconv"
 
 	"etcd2/identity"
@@ -27,6 +28,8 @@ const (
 	fieldVersion     = "version"
 	fieldIncarnation = "incarnation"
 	fieldStarts      = "starts"
+	fieldSessions    = "sessions"
+	fieldAccepted    = "accepted"
 	fieldGeneration  = "generation"
 	fieldSeen        = "seen"
 	fieldTime        = "time"
@@ -41,8 +44,13 @@ func encode(s State, extra fields) ([]byte, error) {
 	for id, of := range s.Seen {
 		seen[fmt.Sprintf("%x", id)] = of
 	}
+	accepted := make(map[string]string, len(s.Accepted))
+	for id, session := range s.Accepted {
+		accepted[fmt.Sprintf("%x", id)] = session
+	}
 	for name, value := range map[string]any{
 		fieldVersion: version, fieldIncarnation: s.Incarnation, fieldStarts: s.Starts, fieldGeneration: s.Generation,
+		fieldSessions: s.Sessions, fieldAccepted: accepted,
 		fieldSeen: seen, fieldTime: s.Time,
 	} {
 		text, err := json.Marshal(value)
@@ -83,6 +91,7 @@ func decode(content []byte) (State, fields, error) {
 	var s State
 	var found int
 	var seen map[string]identity.Seen
+	var accepted map[string]string
 	var sum string
 	want, err := all.sum()
 	if err == nil {
@@ -96,6 +105,7 @@ func decode(content []byte) (State, fields, error) {
 	}
 	for name, to := range map[string]any{
 		fieldIncarnation: &s.Incarnation, fieldStarts: &s.Starts, fieldGeneration: &s.Generation,
+		fieldSessions: &s.Sessions, fieldAccepted: &accepted,
 		fieldSeen: &seen, fieldTime: &s.Time, fieldSum: &sum,
 	} {
 		if err := all.take(name, to); err != nil {
@@ -109,6 +119,17 @@ func decode(content []byte) (State, fields, error) {
 			return damaged("what was seen of member %q is %+v", text, of)
 		}
 		s.Seen[id] = of
+	}
+	s.Accepted = make(map[uint64]string, len(accepted))
+	for text, session := range accepted {
+		id, err := strconv.ParseUint(text, 16, 64)
+		if _, twice := s.Accepted[id]; err != nil || twice || !identity.ValidSession(session) {
+			return damaged("member %q has accepted session %q", text, session)
+		}
+		s.Accepted[id] = session
+	}
+	if slices.ContainsFunc(s.Sessions, func(session string) bool { return !identity.ValidSession(session) }) || len(s.Sessions) > sessionsMax {
+		return damaged("the sessions are %q", s.Sessions)
 	}
 	switch {
 	case found != version:

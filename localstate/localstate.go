@@ -21,6 +21,8 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
+	"strings"
 	"sync"
 
 	"etcd2/identity"
@@ -55,6 +57,8 @@ func (c Config) withDefaults() Config {
 type State struct {
 	Incarnation string                   // of the data directory: 32 hex digits, never changed
 	Starts      uint64                   // processes started on the directory so far
+	Sessions    []string                 // of the latest starts, the last one at the end; at most sessionsMax
+	Accepted    map[uint64]string        // by other member, the last session that it has accepted; never nil
 	Generation  string                   // of the cluster: "" as founded, else 32 hex digits; identity.Joining before it is known
 	Seen        map[uint64]identity.Seen // of each other member, by member ID; never nil
 	Time        Time
@@ -67,9 +71,24 @@ type Time struct {
 	Time int64  `json:"unixNano"` // ns since 1970
 }
 
+// sessionsMax bounds State.Sessions.
+const sessionsMax = 16
+
+// Past returns the sessions before the latest one that this directory knows, in the form
+// of identity.Identity.Past.
+func (s State) Past() string {
+	past := slices.Clone(s.Sessions[:max(len(s.Sessions)-1, 0)])
+	for _, id := range slices.Sorted(maps.Keys(s.Accepted)) {
+		if of := s.Accepted[id]; !slices.Contains(s.Sessions, of) && !slices.Contains(past, of) {
+			past = append(past, of)
+		}
+	}
+	return strings.Join(past, ",")
+}
+
 // clone returns a copy that shares nothing.
 func (s State) clone() State {
-	s.Seen = maps.Clone(s.Seen)
+	s.Seen, s.Accepted, s.Sessions = maps.Clone(s.Seen), maps.Clone(s.Accepted), slices.Clone(s.Sessions)
 	return s
 }
 
@@ -92,7 +111,7 @@ func Open(cfg Config) (*File, error) {
 	f := &File{cfg: cfg, name: filepath.Join(cfg.Dir, FileName)}
 	content, err := read(cfg.FS, f.name)
 	if errors.Is(err, os.ErrNotExist) {
-		f.state = State{Incarnation: random(16), Seen: map[uint64]identity.Seen{}}
+		f.state = State{Incarnation: random(16), Sessions: []string{}, Accepted: map[uint64]string{}, Seen: map[uint64]identity.Seen{}}
 		if err := cfg.FS.MkdirAll(cfg.Dir, 0o700); err != nil {
 			return nil, fmt.Errorf("localstate: %w", err)
 		}
@@ -159,7 +178,11 @@ func (f *File) Update(change func(*State)) error {
 // Begin counts a start of the member and returns the session of this start, which
 // is random. The member calls it once, before it talks to others.
 func (f *File) Begin() (session string, err error) {
-	return random(8), f.Update(func(s *State) { s.Starts++ })
+	session = random(8)
+	return session, f.Update(func(s *State) {
+		s.Starts++
+		s.Sessions = append(s.Sessions[max(len(s.Sessions)+1-sessionsMax, 0):], session)
+	})
 }
 
 // SetGeneration records the generation of the cluster.

@@ -235,3 +235,29 @@ func FuzzDecode(f *testing.F) {
 		}
 	})
 }
+
+// A directory knows its latest sessions, and of the earlier ones those that other members
+// have accepted.
+func TestPast(t *testing.T) {
+	f := open(t, Config{Dir: t.TempDir()})
+	var sessions []string
+	for n := range sessionsMax + 5 {
+		session, err := f.Begin()
+		if err != nil {
+			t.Fatal(err)
+		}
+		sessions = append(sessions, session)
+		if n == 1 {
+			if err := f.Update(func(s *State) { s.Accepted[7], s.Accepted[8] = session, session }); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	want := append(sessions[5:len(sessions)-1:len(sessions)-1], sessions[1])
+	if got := f.State().Past(); got != strings.Join(want, ",") {
+		t.Errorf("Past = %s, want %s", got, want)
+	}
+	if got := open(t, f.cfg).State().Past(); got != f.State().Past() {
+		t.Errorf("after a restart Past = %s, want %s", got, f.State().Past())
+	}
+}

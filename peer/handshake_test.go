@@ -16,9 +16,15 @@ import (
 
 // identified is the identity of a member in its n-th start.
 func identified(id membership.ID, start uint64) identity.Identity {
-	return identity.Identity{
+	who := identity.Identity{
 		Incarnation: fmt.Sprintf("%032x", id), Start: start, Session: fmt.Sprintf("%08x%08x", id, start), Term: 3, Last: 50, Committed: 40,
 	}
+	var past []string
+	for n := uint64(1); n < start; n++ {
+		past = append(past, fmt.Sprintf("%08x%08x", id, n))
+	}
+	who.Past = strings.Join(past, ",")
+	return who
 }
 
 // give changes the identity of a member.

@@ -29,10 +29,11 @@ type Clock struct {
 	// since is the monotonic time at which base was right. It counts only while the
 	// clock runs.
 	since  int64
-	runs   bool  // there is a leader
-	leads  bool  // it is this member
-	offset int64 // of wall time from cluster time
-	placed bool  // offset is that of the leader of term
+	runs   bool   // there is a leader
+	leads  bool   // it is this member
+	offset int64  // of wall time from cluster time
+	placed bool   // offset is that of the leader of term
+	follow uint64 // term of the leader that is followed; it may have shown nothing yet
 
 	// What heartbeats have shown: by the leader of the last entry's term and by the
 	// newest leader, from which the log may have no entry yet.
@@ -90,8 +91,9 @@ func (c *Clock) Follow(term uint64, led bool, mono int64) {
 		c.leads = false
 	}
 	c.base, c.since, c.runs = now, mono, led
-	if led && term != c.term {
-		c.placed = false // until a heartbeat brings the new leader's offset
+	if led {
+		c.follow = term
+		c.placed = c.placed && term == c.term // or when a heartbeat brings the new leader's offset
 	}
 }
 
@@ -148,10 +150,12 @@ func later(a, b Reading) Reading {
 	return Reading{a.Term, max(a.Time, b.Time)}
 }
 
-// Applied takes the cluster time of an applied entry. Cluster time is at least that.
-func (c *Clock) Applied(time, mono int64) {
-	if !c.leads && time > c.Now(mono) {
-		c.base, c.since = time, mono
+// Applied takes the cluster time of an applied entry. Cluster time is at least that. Until
+// the first heartbeat of a new leader its entries set the clock back too: this member may
+// have led before, and its clock may be ahead.
+func (c *Clock) Applied(r Reading, mono int64) {
+	if !c.leads && (r.Time > c.Now(mono) || !c.placed && r.Term > 0 && r.Term == c.follow) {
+		c.base, c.since = r.Time, mono
 	}
 }
 

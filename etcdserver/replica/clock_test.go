@@ -91,7 +91,11 @@ func TestFollow(t *testing.T) {
 	if got, want := follower.Offset(900*second, 100*second), 900*second-follower.Now(100*second); got != want {
 		t.Errorf("before the new leader has told its offset %d, want the own estimate %d", got, want)
 	}
-	follower.Applied(300*second, 100*second)
+	follower.Applied(Reading{2, 60 * second}, 100*second)
+	if got := follower.Now(100 * second); got != 60*second {
+		t.Errorf("after the first entry of the new leader, of 60 s, it is %d", got)
+	}
+	follower.Applied(Reading{2, 300 * second}, 100*second)
 	if got := follower.Now(100 * second); got != 300*second {
 		t.Errorf("after an entry of 300 s it is %d", got)
 	}

@@ -80,7 +80,7 @@ func (m *machine) startClock() {
 	m.clocks.mono = m.cluster.rng.Int64N(1e15) // of another boot
 	m.clock, m.role, m.heard, m.fresh, m.expiry = replica.Clock{}, role{}, nil, heartbeat{}, 0
 	m.clock.Restore(m.note)
-	m.clock.Applied(m.store().Clock(), m.mono())
+	m.clock.Applied(replica.Reading{Time: m.store().Clock()}, m.mono())
 	m.fresh = m.note
 }
 

@@ -48,7 +48,7 @@ func (m *machine) identity() identity.Identity {
 	}
 	return identity.Identity{
 		Incarnation: s.Incarnation, Start: s.Starts, Session: m.session, Generation: s.Generation,
-		Term: m.saved.term, Last: last, Committed: min(m.saved.commit, last),
+		Past: s.Past(), Term: m.saved.term, Last: last, Committed: min(m.saved.commit, last),
 	}
 }
 
@@ -63,7 +63,7 @@ func (c *cluster) meet(p parcel, from, to *machine) bool {
 	if !from.up || from.life != p.life {
 		return false // nobody is left to begin a connection
 	}
-	accepted = to.accepts(from) && from.accepts(to)
+	accepted = to.accepts(from) && from.accepts(to) && from.isAccepted(to) && to.isAccepted(from)
 	c.met[pair] = accepted
 	return accepted
 }
@@ -81,6 +81,15 @@ func (m *machine) accepts(other *machine) bool {
 		m.fail(err)
 	}
 	return err == nil
+}
+
+// isAccepted records that the other member has accepted this session.
+func (m *machine) isAccepted(by *machine) bool {
+	if err := m.local.Update(func(s *localstate.State) { s.Accepted[by.id] = m.session }); err != nil {
+		m.fail(err)
+		return false
+	}
+	return true
 }
 
 // copyDisk keeps a copy of a machine that does not run.

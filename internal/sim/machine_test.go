@@ -297,7 +297,7 @@ func (m *machine) install(s *raftpb.Snapshot) {
 	}
 	m.ckpt, m.cutting = ckpt, nil
 	m.applied, m.term, m.conf = ckpt.index, ckpt.term, ckpt.conf
-	m.clock.Applied(m.store().Clock(), m.mono())
+	m.clock.Applied(replica.Reading{Time: m.store().Clock()}, m.mono())
 	if m.cluster.faults.CrashPer10k > 0 && m.cluster.rng.IntN(5) == 0 {
 		m.crash(true)
 		return
@@ -328,7 +328,7 @@ func (m *machine) applyEntry(e *raftpb.Entry) {
 	}
 	m.applied, m.term = e.GetIndex(), e.GetTerm()
 	if effects.Time > 0 {
-		m.clock.Applied(effects.Time, m.mono())
+		m.clock.Applied(replica.Reading{Term: m.term, Time: effects.Time}, m.mono())
 	}
 	if e.GetType() == raftpb.EntryConfChange {
 		m.changed(effects)

@@ -2,11 +2,15 @@
 // go wrong, and looks afterwards whether it kept its word.
 //
 // The members reach each other through gates of this test, which can hold back
-// what one sends to another. Members are killed, stopped in their tracks, cut off
-// in one direction or in both, and restarted in an orderly way, the leader more
-// often than the others. Clients write, compare and read all the time; what they
-// saw must be linearizable for every key. Watchers follow the whole; what they saw
-// must be the same for all, without a gap and with every acknowledged write in it.
+// what one sends to another. Members are killed, paused, cut off in one direction or in
+// both, and restarted by SIGTERM, the leader more often than the others. Members lose
+// their data directory, get an older copy of it, or are forced to be a cluster of their
+// own; then they must not work with the others until they are replaced.
+//
+// Clients write, compare and read all the time; what they saw must be linearizable for
+// every key. Watchers follow all keys; what they saw must be the same for all, without a
+// gap and with every acknowledged write in it. Keys with a TTL must not expire early,
+// and late only by the time without a leader.
 //
 // CHAOS is how long, CHAOS_SEED the choices; the scheduling is the machine's.
 package chaos
@@ -23,6 +27,8 @@ import (
 	"testing"
 	"time"
 
+	"etcd2/test/expiry"
+	"etcd2/test/network"
 	"etcd2/test/proc"
 	"etcd2/test/wire"
 )
@@ -36,7 +42,7 @@ const (
 	defaultChaos = 15 * time.Second
 	calmest      = time.Second             // between two faults
 	election     = 1000 * time.Millisecond // the servers' default
-	patience     = 60 * time.Second        // nothing waits for it in a good run
+	timeout      = 60 * time.Second        // nothing waits for it in a good run
 )
 
 func TestClusterKeepsItsWord(t *testing.T) {
@@ -46,12 +52,16 @@ func TestClusterKeepsItsWord(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
 
-	var load, watching sync.WaitGroup
+	var load, following, watching sync.WaitGroup
+	defer watching.Wait()
+	watchCtx, stopWatching := context.WithCancel(t.Context())
+	defer stopWatching()
 	followers := make([]*follower, size)
 	for i := range followers {
 		followers[i] = newFollower(w, i) // all of them before the first write
-		watching.Go(func() { followers[i].run(t.Context()) })
+		following.Go(func() { followers[i].run(t.Context()) })
 	}
+	w.watchTTLs(watchCtx, &watching)
 	crew := make([]*client, clients)
 	for i := range crew {
 		crew[i] = newClient(w, i)
@@ -62,13 +72,15 @@ func TestClusterKeepsItsWord(t *testing.T) {
 	load.Wait()
 
 	w.settle()
+	w.drainTTLs()
 	last := w.marker()
 	for _, f := range followers {
 		f.until(last)
 	}
-	watching.Wait()
+	following.Wait()
 	checkHistory(t, crew)
 	checkFollowers(t, crew, followers)
+	w.checkTTLs(crew)
 	w.report()
 }
 
@@ -78,9 +90,14 @@ type world struct {
 	t       *testing.T
 	rng     *rand.Rand
 	members []*proc.Member
-	net     *network
+	net     *network.Network
 	seed    uint64
 	began   time.Time
+
+	replaced map[*proc.Member]bool
+
+	line     *expiry.Timeline
+	watchers []*expiry.Watcher
 
 	faults    map[string]int
 	leaderTo  []time.Duration // from the kill of a leader to the next acknowledged write
@@ -88,19 +105,20 @@ type world struct {
 }
 
 func newWorld(t *testing.T, seed uint64) *world {
-	w := &world{t: t, seed: seed, began: time.Now(), rng: rand.New(rand.NewPCG(seed, 0)), net: newNetwork(t), faults: map[string]int{}}
-	w.members = proc.StartCluster(t, size, proc.Options{Advertise: w.net.gate, Flags: []string{"--snapshot-count", "2000"}})
-	for _, m := range w.members {
-		w.net.name(m.Name, ask(m).ID, m.Peer)
+	w := &world{
+		t: t, seed: seed, began: time.Now(), rng: rand.New(rand.NewPCG(seed, 0)), net: network.New(t),
+		line: &expiry.Timeline{Continuous: true}, faults: map[string]int{}, replaced: map[*proc.Member]bool{},
 	}
+	w.members = proc.StartCluster(t, size, proc.Options{Advertise: w.net.Gate, Flags: []string{"--snapshot-count", "2000"}})
+	w.net.Name(w.members...)
 	return w
 }
 
 // settle mends everything and waits until all members show the same tree.
 func (w *world) settle() {
 	w.t.Helper()
-	w.net.mend()
-	proc.Eventually(w.t, patience, fmt.Sprintf("the members agree after the last fault of CHAOS_SEED=%d", w.seed), func() bool {
+	w.net.Mend()
+	proc.Eventually(w.t, timeout, fmt.Sprintf("the members agree after the last fault of CHAOS_SEED=%d", w.seed), func() bool {
 		trees := make([][]byte, size)
 		for i, m := range w.members {
 			if x, body, err := wire.Do(m.Client, wire.Request{Method: "GET", Target: "/v2/keys/chaos?recursive=true&sorted=true"}); err == nil && x.Status == 200 {
@@ -115,7 +133,7 @@ func (w *world) settle() {
 func (w *world) marker() uint64 {
 	w.t.Helper()
 	var end answer
-	proc.Eventually(w.t, patience, fmt.Sprintf("a write goes through after the last fault of CHAOS_SEED=%d", w.seed), func() bool {
+	proc.Eventually(w.t, timeout, fmt.Sprintf("a write goes through after the last fault of CHAOS_SEED=%d", w.seed), func() bool {
 		end = put(w.t.Context(), plainHTTP(5*time.Second), w.members[0].URL(), "/chaos/end", "end")
 		return end.index > 0
 	})

@@ -10,6 +10,8 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"etcd2/test/expiry"
 )
 
 // Shape of the load.
@@ -18,6 +20,7 @@ const (
 	keyLifetime   = 1500 * time.Millisecond // then others take their place: a short history is checked fast
 	clientTimeout = 2 * time.Second
 	clientPause   = 5 * time.Millisecond
+	ttlShare      = 25 // one of so many requests gives a TTL
 )
 
 // client sends one request after the other, to the member that answered last.
@@ -30,6 +33,8 @@ type client struct {
 	serial  int               // of its values
 	seen    map[string]string // the last value it saw of a key
 	history []operation
+	lease   lease          // the last key to which it gave a TTL
+	leases  []expiry.Write // all writes with a TTL
 }
 
 // operation is one request and what came of it. Times are since the process began.
@@ -74,7 +79,11 @@ func plainHTTP(timeout time.Duration) *http.Client {
 func (c *client) run(ctx context.Context) {
 	tick := time.NewTicker(clientPause)
 	defer tick.Stop()
-	for ctx.Err() == nil {
+	for ; ctx.Err() == nil; <-tick.C {
+		if c.rng.IntN(ttlShare) == 0 {
+			c.writeTTL()
+			continue
+		}
 		generation := time.Since(c.w.began) / keyLifetime
 		op := operation{client: c.id, key: fmt.Sprintf("/chaos/g%d/k%d", generation, c.rng.IntN(keysAtATime))}
 		op.do = c.choose(op.key)
@@ -88,8 +97,8 @@ func (c *client) run(ctx context.Context) {
 			c.seen[op.key] = a.value
 		} else if a.done {
 			c.seen[op.key] = op.do.value
+			c.w.line.Acknowledged(c.w.began.Add(op.call), c.w.began.Add(op.end))
 		}
-		<-tick.C
 	}
 }
 

@@ -17,13 +17,17 @@ type fault struct {
 }
 
 func faults() []fault {
-	return append(systemFaults(), []fault{
+	all := append(replaceFaults(), []fault{
 		{"kill", 6, (*world).kill},
 		{"restart", 4, (*world).restart},
 		{"isolate", 2, (*world).isolate},
 		{"cut one way", 2, (*world).cutOneWay},
 		{"kill two", 1, (*world).killTwo},
 	}...)
+	if proc.CanPause {
+		all = append(all, fault{"freeze", 2, (*world).freeze})
+	}
+	return all
 }
 
 // misfortune lets one thing after the other go wrong. Half of the time it is the
@@ -32,7 +36,7 @@ func (w *world) misfortune(length time.Duration) {
 	for end := time.Now().Add(length); time.Now().Before(end); {
 		w.pass(calmest/2 + time.Duration(w.rng.Int64N(int64(calmest))))
 		f := w.chooseFault()
-		leader := w.leader()
+		leader := proc.Leader(w.members...)
 		victim := w.members[w.rng.IntN(size)]
 		if leader != nil && w.rng.IntN(2) == 0 {
 			victim = leader
@@ -53,16 +57,6 @@ func (w *world) chooseFault() fault {
 	return bag[w.rng.IntN(len(bag))]
 }
 
-// leader returns the member that says it leads, or nil.
-func (w *world) leader() *proc.Member {
-	for _, m := range w.members {
-		if ask(m).State == "StateLeader" {
-			return m
-		}
-	}
-	return nil
-}
-
 // pass lets time pass: how long a fault lasts is what the test varies.
 func (w *world) pass(d time.Duration) { <-time.After(d) }
 
@@ -71,9 +65,16 @@ func (w *world) outage() time.Duration {
 	return 200*time.Millisecond + time.Duration(w.rng.Int64N(int64(3*election)))
 }
 
+// strike carries out the beginning of a fault and returns when it began.
+func (w *world) strike(do func()) time.Time {
+	began := time.Now()
+	do()
+	w.line.Fault(began, time.Now())
+	return began
+}
+
 func (w *world) kill(m *proc.Member, leads bool) {
-	at := time.Now()
-	m.Kill()
+	at := w.strike(m.Kill)
 	if leads {
 		w.leaderTo = append(w.leaderTo, w.recovery(at, m))
 	}
@@ -83,8 +84,7 @@ func (w *world) kill(m *proc.Member, leads bool) {
 
 func (w *world) killTwo(m *proc.Member, _ bool) {
 	other := w.another(m)
-	m.Kill()
-	other.Kill()
+	w.strike(func() { m.Kill(); other.Kill() })
 	w.pass(w.outage())
 	w.again(m)
 	w.again(other)
@@ -92,14 +92,11 @@ func (w *world) killTwo(m *proc.Member, _ bool) {
 
 // restart ends a member in the orderly way and starts it again.
 func (w *world) restart(m *proc.Member, leads bool) {
-	at := time.Now()
-	if err := m.Signal(syscall.SIGTERM); err != nil {
-		w.t.Fatal(err)
-	}
+	at := w.strike(func() { w.must(m.Signal(syscall.SIGTERM)) })
 	if leads {
 		w.handovers = append(w.handovers, w.recovery(at, m))
 	}
-	if _, err := m.Wait(patience); err != nil {
+	if _, err := m.Wait(timeout); err != nil {
 		w.t.Fatalf("CHAOS_SEED=%d: %s after SIGTERM: %v", w.seed, m.Name, err)
 	}
 	w.again(m)
@@ -112,9 +109,24 @@ func (w *world) again(m *proc.Member) {
 }
 
 func (w *world) isolate(m *proc.Member, _ bool) {
-	w.net.isolate(m.Name, w.members)
+	w.strike(func() { w.net.Isolate(m.Name, w.members) })
 	w.pass(w.outage())
-	w.net.mend()
+	w.net.Mend()
+}
+
+// freeze stops a process where it is: it does not notice.
+func (w *world) freeze(m *proc.Member, _ bool) {
+	w.strike(func() { w.must(m.Pause()) })
+	w.pass(w.outage())
+	w.must(m.Resume())
+}
+
+// must ends the test after an error that no server is to blame for.
+func (w *world) must(err error) {
+	w.t.Helper()
+	if err != nil {
+		w.t.Fatalf("CHAOS_SEED=%d: %v", w.seed, err)
+	}
 }
 
 func (w *world) cutOneWay(m *proc.Member, _ bool) {
@@ -122,9 +134,9 @@ func (w *world) cutOneWay(m *proc.Member, _ bool) {
 	if w.rng.IntN(2) == 0 {
 		m, other = other, m
 	}
-	w.net.cut(m.Name, other.Name)
+	w.strike(func() { w.net.Cut(m.Name, other.Name) })
 	w.pass(w.outage())
-	w.net.mend()
+	w.net.Mend()
 }
 
 func (w *world) another(m *proc.Member) *proc.Member {
@@ -139,12 +151,12 @@ func (w *world) another(m *proc.Member) *proc.Member {
 // acknowledged by one of the other members. A write is sent every few
 // milliseconds, whatever became of those before.
 func (w *world) recovery(at time.Time, lost *proc.Member) time.Duration {
-	ctx, cancel := context.WithTimeout(w.t.Context(), patience)
+	ctx, cancel := context.WithTimeout(w.t.Context(), timeout)
 	defer cancel()
 	done := make(chan time.Time, 1) // the first one counts
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	h := plainHTTP(patience)
+	h := plainHTTP(timeout)
 	for i := 0; ; i++ {
 		m := w.members[i%size]
 		if m == lost {
@@ -162,7 +174,7 @@ func (w *world) recovery(at time.Time, lost *proc.Member) time.Duration {
 		case t := <-done:
 			return t.Sub(at)
 		case <-ctx.Done():
-			w.t.Fatalf("CHAOS_SEED=%d: no write for %v after the loss of the leader %s", w.seed, patience, lost.Name)
+			w.t.Fatalf("CHAOS_SEED=%d: no write for %v after the loss of the leader %s", w.seed, timeout, lost.Name)
 		case <-tick.C:
 		}
 	}

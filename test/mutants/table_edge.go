@@ -72,4 +72,11 @@ var edgeMutants = []mutant{
 		new:  "u.Scheme == \"http\" && loopback",
 		test: []string{"./cmd/etcd", "-run", "TestWarnOpen"},
 	},
+	{
+		name: "a living key shows an expiration in the past",
+		file: "api/v2/encode.go",
+		old:  "max(n.Expires+at.offset, at.floor)",
+		new:  "max(n.Expires+at.offset, 0)",
+		test: []string{"./test/ttl", "-run", "WithoutQuorum"},
+	},
 }

@@ -114,4 +114,11 @@ var memberMutants = []mutant{
 		new:  "if false {",
 		test: []string{"./etcdserver", "-run", "TestOlderCopy"},
 	},
+	{
+		name: "an older copy that was started often is accepted",
+		file: "identity/identity.go",
+		old:  "	case !who.remembers(s.Session):\n",
+		new:  "	case who.Session == \"\":\n",
+		test: simulation,
+	},
 }

@@ -210,6 +210,12 @@ func (m *Member) Begin() error {
 	return nil
 }
 
+// Join makes the next start that of a member which was added to the cluster of these
+// members, itself among them.
+func (m *Member) Join(members []*Member) {
+	m.opts.Cluster, m.opts.State = InitialCluster(members), "existing"
+}
+
 // Signal sends a signal to the process.
 func (m *Member) Signal(s os.Signal) error { return m.cmd.Process.Signal(s) }
 
