@@ -80,6 +80,7 @@ func (m *member) ClusterVersion() string             { return "" }
 
 func (m *member) Age() (time.Duration, bool) { return 0, true }
 func (m *member) Now() int64                 { return time.Now().UnixNano() }
+func (m *member) WallOffset() int64          { return 0 }
 func (m *member) ClusterID() membership.ID   { return 0x7e27652122e8b2ae }
 
 // newService returns a service over a new member.
