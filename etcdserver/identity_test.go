@@ -38,8 +38,8 @@ const (
 )
 
 // A member comes back with an empty disk while the one that holds the newest entries is
-// down: the other one does not make a quorum with it, so nothing that was acknowledged
-// is lost, and all goes on without it when the former leader is back.
+// down: the remaining one makes no quorum with it, so nothing that was acknowledged is
+// lost, and the cluster goes on without it when the former leader is back.
 func TestLostDisk(t *testing.T) {
 	story(t, func(t *testing.T, c *cluster) {
 		c.at[1].end()
@@ -130,8 +130,8 @@ func TestOlderCopy(t *testing.T) {
 	}
 }
 
-// A member of the same directory comes and goes, is killed or loses its power: nobody
-// refuses it.
+// A member on the same directory stops, is killed or loses its power: it is never
+// refused.
 func TestOrdinaryRestarts(t *testing.T) {
 	story(t, func(t *testing.T, c *cluster) {
 		for round := range 12 {
@@ -210,8 +210,8 @@ func TestTwoProcessesOnCopies(t *testing.T) {
 	}
 }
 
-// One of three is started with ForceNewCluster by mistake. Whatever becomes of the
-// leader of the others, they go on.
+// One of three is started with ForceNewCluster by mistake. The others go on, also when
+// their leader stops.
 func TestForcedBesideTwo(t *testing.T) {
 	tests := map[string]func(c *cluster, l int){
 		"killed":         func(c *cluster, l int) { c.at[l].kill(); time.Sleep(20 * time.Second); c.at[l].launch() },
@@ -260,7 +260,7 @@ func TestForcedBesideTwo(t *testing.T) {
 	}
 }
 
-// Members that join a forced cluster take over its generation, be it told before or not.
+// Members that join a forced cluster adopt its generation, told in advance or not.
 func TestJoiningAForcedCluster(t *testing.T) {
 	for _, told := range []bool{true, false} {
 		t.Run(fmt.Sprint(told), func(t *testing.T) {
@@ -304,9 +304,8 @@ func TestJoiningAForcedCluster(t *testing.T) {
 	}
 }
 
-// A directory of an earlier version gets its identity at the first start, and is refused
-// nowhere. What a member kept for itself does not pass for a new one when the log is
-// gone.
+// A directory of an earlier version gets an identity at its first start, and no member
+// refuses it. A directory with local state and without a log is not taken for a new one.
 func TestLocalState(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBed(t)

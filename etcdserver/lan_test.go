@@ -301,7 +301,7 @@ func (c *cluster) refused(i int, why string, by ...int) {
 	for _, j := range by {
 		o := c.at[j]
 		if o.out.count("ERROR", "is refused: "+why) == 0 {
-			c.t.Errorf("member %s does not say whom it refuses:\n%s", o.self.Name, o.out.String())
+			c.t.Errorf("member %s does not name the member that it refuses:\n%s", o.self.Name, o.out.String())
 		}
 		a := o.r.Agreement()
 		if a.Members[m.self.ID] != Excluded || !strings.Contains(a.Reasons[m.self.ID], why) {

@@ -34,8 +34,8 @@ func (f *fake) give(who identity.Identity) {
 	f.who = who
 }
 
-// acquainted runs a story with members 1 to n that have met.
-func acquainted(t *testing.T, n int, story func(t *testing.T, net *network, m []*node)) {
+// withMembers runs a story with members 1 to n that have met.
+func withMembers(t *testing.T, n int, story func(t *testing.T, net *network, m []*node)) {
 	synctest.Test(t, func(t *testing.T) {
 		lan := newNetwork()
 		var nodes []*node
@@ -75,7 +75,7 @@ func another(net *network, id membership.ID, who identity.Identity, members []me
 }
 
 func TestMembersMeet(t *testing.T) {
-	acquainted(t, 2, func(t *testing.T, _ *network, m []*node) {
+	withMembers(t, 2, func(t *testing.T, _ *network, m []*node) {
 		for i, other := range []membership.ID{2, 1} {
 			if got, want := m[i].fake.Seen(other), (identity.Seen{}).With(identified(other, 1), 0); got != want {
 				t.Errorf("member %d has seen %+v of %d, want %+v", i+1, got, other, want)
@@ -92,8 +92,8 @@ func TestMembersMeet(t *testing.T) {
 	})
 }
 
-// A member that is not the one that was met is refused in both directions; whoever
-// comes back as the one is not.
+// A member that is not the one that was met is refused in both directions. The one that
+// was met is accepted again.
 func TestRefused(t *testing.T) {
 	change := func(f func(*identity.Identity)) identity.Identity {
 		who := identified(2, 2)
@@ -114,7 +114,7 @@ func TestRefused(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			acquainted(t, 2, func(t *testing.T, net *network, m []*node) {
+			withMembers(t, 2, func(t *testing.T, net *network, m []*node) {
 				if tt.who.Known() && tt.who.Start == 0 {
 					m[1] = m[1].replace(net, identified(2, 5))
 					time.Sleep(2 * time.Second)
@@ -167,7 +167,7 @@ func TestRefused(t *testing.T) {
 
 // What cannot be recorded durably is not used.
 func TestUnrecorded(t *testing.T) {
-	acquainted(t, 2, func(t *testing.T, net *network, m []*node) {
+	withMembers(t, 2, func(t *testing.T, net *network, m []*node) {
 		m[0].fake.mu.Lock()
 		m[0].record = errors.New("disk full")
 		m[0].fake.mu.Unlock()
@@ -186,14 +186,14 @@ func TestUnrecorded(t *testing.T) {
 	})
 }
 
-// While a member is connected nobody takes its place. A process that has died without
-// a word does not stand in the way of the next one.
+// While a member is connected no other process takes its place. A process that died
+// without closing its connections does not block the next one.
 func TestRival(t *testing.T) {
 	for name, who := range map[string]identity.Identity{
 		"copy": identified(2, 2), "no identity": {}, "older copy": func() identity.Identity { i := identified(2, 2); i.Term = 1; return i }(),
 	} {
 		t.Run(name, func(t *testing.T) {
-			acquainted(t, 2, func(t *testing.T, net *network, m []*node) {
+			withMembers(t, 2, func(t *testing.T, net *network, m []*node) {
 				// The rival listens elsewhere, so all that member 1 dials is member 2.
 				rival := build(net, 2, Config{})
 				rival.give(who)
@@ -218,7 +218,7 @@ func TestRival(t *testing.T) {
 		})
 	}
 	t.Run("dead", func(t *testing.T) {
-		acquainted(t, 2, func(t *testing.T, net *network, m []*node) {
+		withMembers(t, 2, func(t *testing.T, net *network, m []*node) {
 			net.swallow() // the machine of member 2 has lost its power
 			m[1].end()
 			began := time.Now()
@@ -236,7 +236,7 @@ func TestRival(t *testing.T) {
 	})
 }
 
-// startHidden runs a member that nobody can dial.
+// startHidden runs a member that cannot be dialled.
 func (m *node) startHidden() (stop func()) { return m.start(newNetwork()).end }
 
 // A frame in the name of another member ends the stream, whatever it is.
@@ -245,7 +245,7 @@ func TestForgedSender(t *testing.T) {
 		if kind == int32(raftpb.MsgTransferLeader) {
 			continue // it is not taken from anybody
 		}
-		acquainted(t, 3, func(t *testing.T, net *network, m []*node) {
+		withMembers(t, 3, func(t *testing.T, net *network, m []*node) {
 			forged := beat(3, 1, 66)
 			forged.Type = new(raftpb.MessageType(kind))
 			m[1].link(1).queue.push(item{message: forged})
@@ -260,10 +260,9 @@ func TestForgedSender(t *testing.T) {
 	}
 }
 
-// What was sent to a member before it was dropped gets there: it may be the news of its
-// removal.
+// A message sent to a member before it was dropped arrives: it may be its removal.
 func TestLastMessages(t *testing.T) {
-	acquainted(t, 2, func(t *testing.T, net *network, m []*node) {
+	withMembers(t, 2, func(t *testing.T, net *network, m []*node) {
 		m[0].Send([]*raftpb.Message{app(1, 2, 5, strings.Repeat("x", 5*halfBuffer))})
 		m[0].Set([]membership.Member{memberOf(1)})
 		time.Sleep(time.Second)
@@ -271,10 +270,10 @@ func TestLastMessages(t *testing.T) {
 	})
 }
 
-// A member of another generation is another cluster: nobody ends, nothing is sent, and
-// both sides say so once.
+// A member of another generation is another cluster: no member ends, nothing is sent, and
+// both sides log it once.
 func TestOtherGeneration(t *testing.T) {
-	acquainted(t, 2, func(t *testing.T, net *network, m []*node) {
+	withMembers(t, 2, func(t *testing.T, net *network, m []*node) {
 		forced := identified(2, 2)
 		forced.Generation = strings.Repeat("a", 32)
 		m[1] = m[1].replace(net, forced)

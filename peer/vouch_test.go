@@ -19,7 +19,7 @@ import (
 // A stranger learns nothing that lets it pose as this member, and cannot pose as one
 // that was met.
 func TestStrangers(t *testing.T) {
-	acquainted(t, 3, func(t *testing.T, net *network, m []*node) {
+	withMembers(t, 3, func(t *testing.T, net *network, m []*node) {
 		m[2].end() // a member that is down
 		own := identified(1, 1).Incarnation
 		for _, tt := range []struct {
@@ -83,7 +83,7 @@ func open(t *testing.T, lan *network, to *node, from, told string) (*http.Respon
 func TestVouching(t *testing.T) {
 	for _, earlier := range []bool{false, true} {
 		t.Run(fmt.Sprintf("the listed member is of an earlier version: %v", earlier), func(t *testing.T) {
-			acquainted(t, 2, func(t *testing.T, net *network, m []*node) {
+			withMembers(t, 2, func(t *testing.T, net *network, m []*node) {
 				if earlier {
 					m[1].end()
 					time.Sleep(time.Second) // what was under way has been recorded
@@ -142,7 +142,7 @@ func TestVouching(t *testing.T) {
 
 // A stranger at the URL of a listed member that is down cannot vouch for another one.
 func TestStrangerCannotVouch(t *testing.T) {
-	acquainted(t, 2, func(t *testing.T, net *network, m []*node) {
+	withMembers(t, 2, func(t *testing.T, net *network, m []*node) {
 		m[1].end()
 		yes := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set(headerCluster, cluster.String())

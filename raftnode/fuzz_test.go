@@ -11,9 +11,9 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// FuzzStep has any messages, in any order, come to a member in all its states,
-// while its disk, its applier and its clock work or do not, and it crashes. Raft and
-// the Core must not panic, and keep what a member promises.
+// FuzzStep gives any messages, in any order, to a member in all its states. Its disk,
+// its applier and its clock work or stand still, and it crashes. Raft and the Core must
+// not panic, and must keep what the member promised.
 func FuzzStep(f *testing.F) {
 	for kind := range byte(len(subjects)) {
 		f.Add([]byte{kind})

@@ -113,7 +113,7 @@ func followerOf2(t *testing.T, cfg Config, terms ...uint64) *member {
 	return m
 }
 
-// What the leader has been told once in its term is true, whatever it asks about.
+// What the leader was once told in its term stays true, whatever it asks about.
 func TestAcknowledgedOnceIsKnown(t *testing.T) {
 	m := followerOf2(t, Config{TailEntries: 1}, 1, 1, 1, 1, 1, 1, 1, 1)
 	m.guard.acked = acknowledged{to: 2, term: 2, index: 8}
@@ -139,8 +139,8 @@ func TestAcknowledgedOnceIsKnown(t *testing.T) {
 	step(appendOf2(3, 1, 1, 6, 1), "[6]")
 }
 
-// What is committed and not durable yet is neither vouched for nor held against the
-// leader: the disk still has what stood there before.
+// Entries that are committed and not durable yet are neither acknowledged nor evidence
+// against the leader: the disk still has the earlier ones.
 func TestCommittedButNotDurable(t *testing.T) {
 	const none = "[]"
 	m := followerOf2(t, Config{}, 1, 1, 1, 2, 2, 2, 2, 2)

@@ -10,8 +10,8 @@ import (
 	"go.etcd.io/raft/v3/raftpb"
 )
 
-// subject is one member under fire. Its disk and its applier work when they are
-// told to, it may crash at any time, and everything it promises is checked.
+// subject is the member under test. Its disk and its applier work only when the test
+// lets them, it may crash at any time, and everything it promises is checked.
 type subject struct {
 	t    *testing.T
 	id   uint64

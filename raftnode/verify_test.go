@@ -106,8 +106,8 @@ func (s *split) watch(ticks int) {
 	}
 }
 
-// A member vouches for nothing that it does not have, and ends when its leader's
-// log contradicts what it knows as committed.
+// A member acknowledges no entry that it does not have, and ends when its leader's log
+// contradicts entries that it knows as committed.
 func TestReplacedHistoryIsNoticed(t *testing.T) {
 	tests := []struct {
 		name               string

@@ -17,7 +17,7 @@ const stepTime = 4 * time.Millisecond
 // driftPPM is by how much a monotonic clock is fast or slow at most, in millionths.
 const driftPPM = 10_000
 
-// real is the time that nobody in the cluster knows, in nanoseconds.
+// real is the true time, which no machine knows, in nanoseconds.
 func (c *cluster) real() int64 { return int64(c.step) * int64(stepTime) }
 
 // localClock is the monotonic and the wall clock of one machine. They start anywhere
@@ -26,7 +26,7 @@ type localClock struct {
 	mono, wall int64
 	ppm        int64
 	read       int64 // real time of the last reading
-	stands     int64 // stands still until this real time
+	stands     int64 // the clocks stand still until this real time
 }
 
 func newLocalClock(c *cluster) localClock {
@@ -108,7 +108,7 @@ func (m *machine) followRole() {
 // judgeLead compares the time from which a member leads with all that its log and
 // the leader of its last entry have shown to it.
 func (m *machine) judgeLead(lastTerm uint64) {
-	if m.ghost {
+	if m.excluded {
 		return
 	}
 	m.cluster.leads++
@@ -190,7 +190,7 @@ const notePeriod = int64(10 * time.Second)
 // keepTime is what a member does for time at each turn: it notes it, and proposes
 // expiry when that is due.
 func (m *machine) keepTime() {
-	if !m.up || m.ghost {
+	if !m.up || m.excluded {
 		return
 	}
 	if m.cluster.real() >= m.noteDue {

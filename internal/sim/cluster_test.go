@@ -34,7 +34,7 @@ type cluster struct {
 	mended  bool // all faults have ended
 
 	snapshots, forwards, refusals, changesRefused, losses int
-	refused, ghosts, strays                               int // connections, and members that came back wrong
+	refused, forgot, forced                               int // connections, and members that came back wrong
 	leads, continued                                      int // begun, and from a heartbeat or a note
 }
 
@@ -149,11 +149,11 @@ func (c *cluster) turn(m *machine) {
 			m.apply()
 		}
 	case n < 86:
-		if !m.ghost {
+		if !m.excluded {
 			c.write(m)
 		}
 	case n < 92:
-		if !m.ghost {
+		if !m.excluded {
 			c.read(m)
 		}
 	case n < 97:
@@ -163,10 +163,10 @@ func (c *cluster) turn(m *machine) {
 			m.checkpoint()
 		}
 	}
-	if m.up && !m.ghost && c.chance(c.faults.ChangePer10k*100*len(c.machines)) {
+	if m.up && !m.excluded && c.chance(c.faults.ChangePer10k*100*len(c.machines)) {
 		c.operate(m) // if it is the one that leads
 	}
-	if m.up && !m.ghost && len(m.conf.GetLearners()) > 0 && c.rng.IntN(10) == 0 {
+	if m.up && !m.excluded && len(m.conf.GetLearners()) > 0 && c.rng.IntN(10) == 0 {
 		c.promote(m)
 	}
 	m.keepTime()
@@ -238,7 +238,7 @@ func (c *cluster) exhaust() {
 
 // members are the machines of the group that are not lost.
 func (c *cluster) members() []*machine {
-	return slices.DeleteFunc(c.present(), func(m *machine) bool { return m.ghost || !c.history.roster.knows(m.id) })
+	return slices.DeleteFunc(c.present(), func(m *machine) bool { return m.excluded || !c.history.roster.knows(m.id) })
 }
 
 // settled tells that all members have applied everything and that a member has

@@ -94,7 +94,7 @@ func (m *machine) isAccepted(by *machine) bool {
 
 // copyDisk keeps a copy of a machine that does not run.
 func (m *machine) copyDisk() {
-	if m.up || m.local == nil || m.ghost {
+	if m.up || m.local == nil || m.excluded {
 		return
 	}
 	m.backup = &backup{m.disk.Files(), m.ckpt, m.saved.clone(), m.local.State().Starts}
@@ -113,15 +113,15 @@ func (c *cluster) forget(m *machine) {
 	if c.rng.IntN(2) == 0 && m.backup != nil {
 		starts = m.backup.starts + 1
 	}
-	if m.ghost || m.local == nil || !c.dispensable(m) || !c.allHaveMet(m, starts) {
+	if m.excluded || m.local == nil || !c.dispensable(m) || !c.allHaveMet(m, starts) {
 		return
 	}
 	c.trace("forget", m.id, starts)
-	c.ghosts++
+	c.forgot++
 	if m.up {
 		m.crash(true)
 	}
-	m.ghost, m.awaited = true, false
+	m.excluded, m.awaited = true, false
 	m.lost = &backup{saved: m.saved.clone(), ckpt: m.ckpt}
 	m.disk = sim.NewDisk(rand.New(rand.NewPCG(c.seed, 1000+uint64(c.step))))
 	m.ckpt, m.saved, m.note = nil, &saved{first: 1}, heartbeat{}
@@ -138,7 +138,7 @@ func (c *cluster) forget(m *machine) {
 // more starts than that.
 func (c *cluster) allHaveMet(m *machine, starts uint64) bool {
 	for _, other := range c.machines {
-		if other == m || other.gone || other.ghost {
+		if other == m || !other.counts() {
 			continue
 		}
 		if other.awaited || other.local == nil || other.local.Seen(m.id).Start <= starts {
@@ -150,14 +150,14 @@ func (c *cluster) allHaveMet(m *machine, starts uint64) bool {
 
 // force starts a member as a cluster of its own, by mistake. The others go on.
 func (c *cluster) force(m *machine) {
-	if m.ghost || m.local == nil || m.applied == 0 || !c.dispensable(m) {
+	if m.excluded || m.local == nil || m.applied == 0 || !c.dispensable(m) {
 		return
 	}
 	c.trace("force", m.id)
-	c.strays++
+	c.forced++
 	if m.up {
 		m.crash(false)
 	}
-	m.ghost, m.forced = true, true
+	m.excluded, m.forced = true, true
 	m.lost = &backup{saved: m.saved.clone(), ckpt: m.ckpt}
 }

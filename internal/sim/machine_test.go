@@ -42,11 +42,11 @@ type machine struct {
 
 	awaited bool // not started before the group has added it
 	gone    bool // removed and stopped for good, or lost with its disk
-	// ghost is a machine that came back without its data, or as a cluster of its own. It
-	// runs, and the group has to do without it. Ghosts may well make a group among
+	// excluded says that the machine came back without its data, or as a cluster of its
+	// own. It runs, and the group must refuse it. Excluded machines may make a group among
 	// themselves, so what they apply is not judged; that they have no part in the group is.
-	ghost  bool
-	forced bool // was made one by an operator
+	excluded bool
+	forced   bool // excluded since an operator made it a cluster of its own
 
 	local   *localstate.File // nil before the first start
 	session string
@@ -319,7 +319,7 @@ func (m *machine) applyEntry(e *raftpb.Entry) {
 	if e.GetIndex() != m.applied+1 {
 		m.cluster.Fatalf("member %d applies %d after %d", m.id, e.GetIndex(), m.applied)
 	}
-	if !m.ghost {
+	if !m.excluded {
 		m.cluster.history.commit(m, e)
 	}
 	effects, err := m.replica.Apply(e)
@@ -334,7 +334,7 @@ func (m *machine) applyEntry(e *raftpb.Entry) {
 		m.changed(effects)
 		return
 	}
-	if m.ghost {
+	if m.excluded {
 		return
 	}
 	m.cluster.history.compare(m)
@@ -351,7 +351,7 @@ func (m *machine) changed(effects replica.Effects) {
 	if effects.Conf != nil {
 		m.conf = m.core.ApplyConfChange(effects.Conf)
 	}
-	if m.ghost {
+	if m.excluded {
 		return
 	}
 	m.cluster.history.compareConf(m)
@@ -364,6 +364,9 @@ func (m *machine) changed(effects replica.Effects) {
 		m.cluster.retire(m)
 	}
 }
+
+// counts reports whether the group can count on the machine.
+func (m *machine) counts() bool { return !m.gone && !m.excluded }
 
 func (m *machine) store() *store.Store { return m.replica.Tree() }
 

@@ -31,8 +31,8 @@ func (c *cluster) operate(m *machine) {
 	r := rosterOf(m.replica)
 	switch n := c.rng.IntN(10); {
 	case n < 4:
-		// One that joins has met nobody, and could not tell a ghost.
-		if len(r.voters)+len(r.learners) < 6 && len(c.machines) < maxMachines && !c.haunted(r) {
+		// A new member has met no other, and would accept an excluded one.
+		if len(r.voters)+len(r.learners) < 6 && len(c.machines) < maxMachines && !c.hasExcluded(r) {
 			joiner := newMachine(c, uint64(len(c.machines)+1))
 			if c.ask(m, membership.Add, joiner.id) {
 				joiner.awaited = true
@@ -76,7 +76,7 @@ func (c *cluster) askRemoval(m *machine) {
 func (c *cluster) superfluous(r roster) uint64 {
 	all := slices.Concat(r.voters, r.learners)
 	for _, id := range all {
-		if c.machines[id-1].gone || c.machines[id-1].ghost {
+		if !c.machines[id-1].counts() {
 			return id
 		}
 	}
@@ -112,7 +112,7 @@ func (c *cluster) ask(m *machine, kind membership.ChangeKind, id uint64) bool {
 // committed, and is not lost.
 func (c *cluster) caughtUp(m *machine, id uint64) bool {
 	p := m.core.Progress()[id]
-	return !c.machines[id-1].gone && !c.machines[id-1].ghost && !p.SendingSnapshot && p.Match > 0 && p.Match+10 >= m.core.Commit()
+	return c.machines[id-1].counts() && !p.SendingSnapshot && p.Match > 0 && p.Match+10 >= m.core.Commit()
 }
 
 // quorumOf tells whether those voters that are not lost can decide.
@@ -121,7 +121,7 @@ func (c *cluster) quorumOf(voters []uint64) bool {
 }
 
 func (c *cluster) living(ids []uint64) []uint64 {
-	return slices.DeleteFunc(slices.Clone(ids), func(id uint64) bool { return c.machines[id-1].gone || c.machines[id-1].ghost })
+	return slices.DeleteFunc(slices.Clone(ids), func(id uint64) bool { return !c.machines[id-1].counts() })
 }
 
 // undecided tells whether a change may be in some log and not be applied yet.
@@ -131,9 +131,9 @@ func (c *cluster) undecided() bool {
 	return slices.ContainsFunc(c.changes, func(ch *change) bool { return !ch.applied && ch.term >= c.history.term() })
 }
 
-// haunted reports whether a member of a roster is a ghost.
-func (c *cluster) haunted(r roster) bool {
-	return slices.ContainsFunc(slices.Concat(r.voters, r.learners), func(id uint64) bool { return c.machines[id-1].ghost })
+// hasExcluded reports whether a machine of a roster is excluded.
+func (c *cluster) hasExcluded(r roster) bool {
+	return slices.ContainsFunc(slices.Concat(r.voters, r.learners), func(id uint64) bool { return c.machines[id-1].excluded })
 }
 
 // dispensable reports whether the group can do without a machine: as it is now, and as

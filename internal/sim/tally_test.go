@@ -22,8 +22,8 @@ func (s tally) count(c *cluster) {
 	s["sent back"] += c.refusals
 	s["changes put off"] += c.changesRefused
 	s["machines lost"] += c.losses
-	s["machines without memory"] += c.ghosts
-	s["forced clusters"] += c.strays
+	s["machines without memory"] += c.forgot
+	s["forced clusters"] += c.forced
 	s["connections refused"] += c.refused
 	s["leaders"] += c.leads
 	s["leaders that continue from a heartbeat"] += c.continued

@@ -67,7 +67,7 @@ func (v *viewer) watch() {
 		members := v.c.members()
 		m = members[v.c.rng.IntN(len(members))]
 	}
-	if !m.up || m.ghost || v.choosy && v.c.rng.IntN(30) > 0 && !v.c.mended {
+	if !m.up || m.excluded || v.choosy && v.c.rng.IntN(30) > 0 && !v.c.mended {
 		return
 	}
 	w, err := m.store().Watch(v.path, store.WatchOptions{Recursive: v.recursive, Stream: v.stream, Since: v.next})
@@ -135,7 +135,7 @@ func (v *viewer) wants(ev *store.Event) bool {
 
 // end sees what is left of a cluster that has come to rest.
 func (v *viewer) end() {
-	if v.at != nil && (v.at.ghost || !v.c.history.roster.knows(v.at.id)) {
+	if v.at != nil && (v.at.excluded || !v.c.history.roster.knows(v.at.id)) {
 		v.at = nil
 	}
 	for range 10_000 {

@@ -52,8 +52,8 @@ func forged(kind byte, to, from uint64) []byte {
 	return append(f, p...)
 }
 
-// stranger opens a stream to a member as somebody else, sends frames and returns the
-// status of the answer. It waits until the member has read them or has closed.
+// stranger opens a stream to a member under another ID, sends frames and returns the
+// status line of the response. It waits until the member has read them or has closed.
 func stranger(t *testing.T, to *proc.Member, self uint64, cluster string, as uint64, frames []byte) string {
 	t.Helper()
 	conn, err := net.Dial("tcp", to.Peer)
@@ -70,7 +70,8 @@ func stranger(t *testing.T, to *proc.Member, self uint64, cluster string, as uin
 	return line
 }
 
-// One who reaches a peer port and is no member changes nothing, whoever he says he is.
+// A process that reaches a peer port and is no member changes nothing, whatever ID it
+// presents.
 func TestStrangersFrames(t *testing.T) {
 	const nobody = 0xabc
 	for _, n := range []int{1, 3} {
@@ -119,7 +120,7 @@ func TestStrangersFrames(t *testing.T) {
 }
 
 // A stranger's server at the URL of a member that is down says that the others were
-// removed: nobody ends.
+// removed: no member ends.
 func TestStrangersNotice(t *testing.T) {
 	t.Parallel()
 	members := proc.StartCluster(t, 3, proc.Options{})
