@@ -40,18 +40,9 @@ const (
 func encode(s State, extra fields) ([]byte, error) {
 	all := fields{}
 	maps.Copy(all, extra)
-	seen := make(map[string]identity.Seen, len(s.Seen))
-	for id, of := range s.Seen {
-		seen[fmt.Sprintf("%x", id)] = of
-	}
-	accepted := make(map[string]string, len(s.Accepted))
-	for id, session := range s.Accepted {
-		accepted[fmt.Sprintf("%x", id)] = session
-	}
 	for name, value := range map[string]any{
 		fieldVersion: version, fieldIncarnation: s.Incarnation, fieldStarts: s.Starts, fieldGeneration: s.Generation,
-		fieldSessions: s.Sessions, fieldAccepted: accepted,
-		fieldSeen: seen, fieldTime: s.Time,
+		fieldSessions: s.Sessions, fieldAccepted: toText(s.Accepted), fieldSeen: toText(s.Seen), fieldTime: s.Time,
 	} {
 		text, err := json.Marshal(value)
 		if err != nil {
@@ -112,26 +103,16 @@ func decode(content []byte) (State, fields, error) {
 			return damaged("%v", err)
 		}
 	}
-	s.Seen = make(map[uint64]identity.Seen, len(seen))
-	for text, of := range seen {
-		id, err := strconv.ParseUint(text, 16, 64)
-		if _, twice := s.Seen[id]; err != nil || twice || !of.Valid() {
-			return damaged("what was seen of member %q is %+v", text, of)
-		}
-		s.Seen[id] = of
+	if s.Seen, err = fromText(seen, identity.Seen.Valid); err != nil {
+		return damaged("seen: %v", err)
 	}
-	s.Accepted = make(map[uint64]string, len(accepted))
-	for text, session := range accepted {
-		id, err := strconv.ParseUint(text, 16, 64)
-		if _, twice := s.Accepted[id]; err != nil || twice || !identity.ValidSession(session) {
-			return damaged("member %q has accepted session %q", text, session)
-		}
-		s.Accepted[id] = session
+	if s.Accepted, err = fromText(accepted, identity.ValidSession); err != nil {
+		return damaged("accepted sessions: %v", err)
 	}
-	if slices.ContainsFunc(s.Sessions, func(session string) bool { return !identity.ValidSession(session) }) || len(s.Sessions) > sessionsMax {
-		return damaged("the sessions are %q", s.Sessions)
-	}
+	invalid := func(session string) bool { return !identity.ValidSession(session) }
 	switch {
+	case slices.ContainsFunc(s.Sessions, invalid) || len(s.Sessions) > sessionsMax:
+		return damaged("the sessions are %q", s.Sessions)
 	case found != version:
 		return damaged("format %d", found)
 	case sum != want:
@@ -142,6 +123,28 @@ func decode(content []byte) (State, fields, error) {
 		return damaged("the generation is %q", s.Generation)
 	}
 	return s, all, nil
+}
+
+// toText returns a map with member IDs as hex digits.
+func toText[V any](byID map[uint64]V) map[string]V {
+	byText := make(map[string]V, len(byID))
+	for id, v := range byID {
+		byText[strconv.FormatUint(id, 16)] = v
+	}
+	return byText
+}
+
+// fromText reads what toText wrote.
+func fromText[V any](byText map[string]V, valid func(V) bool) (map[uint64]V, error) {
+	byID := make(map[uint64]V, len(byText))
+	for text, v := range byText {
+		id, err := strconv.ParseUint(text, 16, 64)
+		if _, twice := byID[id]; err != nil || twice || !valid(v) {
+			return nil, fmt.Errorf("member %q has %+v", text, v)
+		}
+		byID[id] = v
+	}
+	return byID, nil
 }
 
 // take removes a field, which has to be there, and reads it.
