@@ -94,6 +94,8 @@ func (s Seen) Check(who Identity) error {
 		return fmt.Errorf("%w (start %d, but start %d was seen)", ErrOlderStart, who.Start, s.Start)
 	case who.Start == s.Start && who.Session != s.Session:
 		return fmt.Errorf("%w (both are start %d)", ErrTwoProcesses, who.Start)
+	case who.Session == s.Session:
+		return nil // a process that runs loses nothing; what it told may have been overtaken
 	case !who.remembers(s.Session):
 		return fmt.Errorf("%w (it does not know of the process that was seen last)", ErrOlderStart)
 	case who.Term < s.Term:

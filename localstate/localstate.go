@@ -72,7 +72,7 @@ type Time struct {
 }
 
 // sessionsMax bounds State.Sessions.
-const sessionsMax = 16
+const sessionsMax = 64
 
 // Past returns the sessions before the latest one that this directory knows, in the form
 // of identity.Identity.Past.

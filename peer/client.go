@@ -84,8 +84,8 @@ func (t *Transport) judge(peer membership.ID, err error) {
 	case !same && r.status == http.StatusPreconditionFailed:
 		t.member.Mismatch(peer, remote)
 	case !same:
-	case t.otherGeneration(who.Generation) != nil:
-		t.logOtherGeneration(peer, r.url, who.Generation)
+	case t.otherGeneration(peer, r.who, who) != nil:
+		t.logOtherGeneration(peer, r.url)
 	case r.status == http.StatusGone:
 		t.member.Expelled(peer, who)
 	case r.status == http.StatusConflict:

@@ -22,6 +22,7 @@ func (t *Transport) Handler() http.Handler {
 	mux.HandleFunc("/raft/stream/", t.serveStream)
 	mux.HandleFunc("/raft/snapshot", t.serveSnapshot)
 	mux.HandleFunc("/raft/ask/", t.serveAsk)
+	mux.HandleFunc(sessionPath, t.serveSession)
 	return mux
 }
 
@@ -95,9 +96,9 @@ func (t *Transport) admit(w http.ResponseWriter, r *http.Request) bool {
 		http.Error(w, "cluster ID mismatch", http.StatusPreconditionFailed)
 		return false
 	}
-	if who, err := identity.Decode(r.Header.Get(identity.Header)); err == nil && t.otherGeneration(who.Generation) != nil {
-		id, _ := membership.ParseID(from)
-		t.logOtherGeneration(id, cmp.Or(r.Header.Get(headerURLs), r.RemoteAddr), who.Generation)
+	id, _ := membership.ParseID(from)
+	if who, err := identity.Decode(r.Header.Get(identity.Header)); err == nil && t.otherGeneration(id, r.Header.Get(identity.Header), who) != nil {
+		t.logOtherGeneration(id, cmp.Or(r.Header.Get(headerURLs), r.RemoteAddr))
 		w.Header().Set(identity.Header, t.introduction(false))
 		http.Error(w, generationText, http.StatusPreconditionFailed)
 		return false

@@ -2,6 +2,7 @@ package peer
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -35,14 +36,21 @@ const generationText = "cluster generation mismatch"
 
 func (e *generationError) Error() string { return generationText }
 
-// otherGeneration returns a *generationError when a member of the given generation
-// belongs to another cluster since somebody used --force-new-cluster.
-func (t *Transport) otherGeneration(theirs string) error {
-	ours := t.member.Identity().Generation
-	if identity.SameGeneration(theirs, ours) {
+// otherGeneration returns a *generationError when a member of the generation that it
+// tells belongs to another cluster since somebody used --force-new-cluster. A listed
+// member whose text is empty is of an earlier release: it was added to this cluster.
+func (t *Transport) otherGeneration(id membership.ID, text string, who identity.Identity) error {
+	theirs, ours := who.Generation, t.member.Identity().Generation
+	if identity.SameGeneration(theirs, ours) || text == "" && t.lists(id) {
 		return nil
 	}
 	return &generationError{theirs, ours}
+}
+
+// lists reports whether Set has named a member.
+func (t *Transport) lists(id membership.ID) bool {
+	l := t.link(id)
+	return l != nil && !l.unlisted
 }
 
 // generationOnly returns the part of an identity that anybody may know.
@@ -73,12 +81,19 @@ type rival struct {
 	first, last time.Time // of its requests; zero for none
 }
 
-// meet checks the identity of a trusted member and has it recorded durably.
-func (t *Transport) meet(id membership.ID, who identity.Identity) error {
-	if err := t.otherSession(id, who); err != nil {
+// meet checks the identity of a trusted member and has it recorded durably. Of an
+// unlisted peer, whose URLs are only what it says, nothing is recorded.
+func (t *Transport) meet(l *link, who identity.Identity) error {
+	if !who.Known() {
+		return nil // nothing to check or to record
+	}
+	if err := t.otherSession(l.id, who); err != nil {
 		return err
 	}
-	return t.member.Meet(id, who)
+	if l.unlisted {
+		return t.member.Seen(l.id).Check(who)
+	}
+	return t.member.Meet(l.id, who)
 }
 
 // otherSession refuses a process that presents itself as a member while another process
@@ -117,23 +132,29 @@ func (t *Transport) otherSession(id membership.ID, who identity.Identity) error 
 	return errConnected
 }
 
-// proven refuses a sender without an identity when the member with its ID had one
-// before. Such a sender is that member after a downgrade, or a stranger. It is let in
-// only while the process at the member's peer URL tells no identity either.
-func (t *Transport) proven(from membership.ID, who identity.Identity) error {
-	if who.Known() || !t.member.Seen(from).Known() {
+// proven refuses a sender that does not show that it is the member with its ID, as far as
+// the process at the member's peer URL can tell. A sender without an identity, when the
+// member had one before, is that member after a downgrade, or a stranger: that process
+// must tell no identity either. A sender with an identity, when the member was not met
+// before, must be that process.
+func (t *Transport) proven(ctx context.Context, l *link, who identity.Identity) error {
+	met := t.member.Seen(l.id).Known()
+	switch {
+	case who.Known() == met, l.unlisted:
 		return nil
-	}
-	l := t.link(from)
-	if l == nil || l.anonymous() {
+	case who.Known():
+		if l.confirmed(ctx, who.Session) {
+			return nil
+		}
+	case l.anonymous():
 		return nil
 	}
 	signal(l.again)
 	return errUnproven
 }
 
-// errUnproven asks the sender to retry once the stream in the other direction is open.
-var errUnproven = errors.New("the sender tells no identity, and the member with its ID is not reached at its peer URL")
+// errUnproven asks the sender to retry once the member is reached at its peer URL.
+var errUnproven = errors.New("the member with this ID is not met yet, or was met with an identity, and the process at its peer URL is not known to be the sender")
 
 // caller is the sender of a request.
 type caller struct {
@@ -152,10 +173,10 @@ func (t *Transport) identify(w http.ResponseWriter, r *http.Request, from member
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return c, false
 	}
-	if t.trusted(from) && !t.member.Removed(from) {
-		err := t.proven(from, who)
+	if l := t.link(from); l != nil && l.trusted() && !t.member.Removed(from) {
+		err := t.proven(r.Context(), l, who)
 		if err == nil {
-			err = t.meet(from, who)
+			err = t.meet(l, who)
 		}
 		if err != nil {
 			return c, t.refuse(w, r, from, err)
@@ -203,7 +224,7 @@ func isIdentity(err error) bool {
 // logRefused logs that this member refuses another one.
 func (t *Transport) logRefused(id membership.ID, url string, err error) {
 	if t.seldom.ok("identity " + id.String()) {
-		t.log.Error(fmt.Sprintf("member %s at %s is refused: %v", t.named(id), url, err))
+		t.log.Error(fmt.Sprintf("member %s at %s is refused: %v", t.named(id), clipped(url), err))
 	}
 }
 
@@ -224,17 +245,19 @@ func (t *Transport) accepted(to membership.ID, url string, answer *http.Response
 	if err != nil {
 		return who, fmt.Errorf("peer: the answer of %s: %w", url, err)
 	}
-	if err := t.otherGeneration(who.Generation); err != nil {
-		t.logOtherGeneration(to, url, who.Generation)
+	if err := t.otherGeneration(to, answer.Header.Get(identity.Header), who); err != nil {
+		t.logOtherGeneration(to, url)
 		return who, err
 	}
-	if !t.trusted(to) {
+	l := t.link(to)
+	if l == nil || !l.trusted() {
 		return identity.Identity{}, nil
 	}
-	if who.Known() { // a member that does not list this one yet does not tell its identity
-		err = t.otherSession(to, who)
-	}
-	if err == nil {
+	// A member that does not list this one yet does not tell its identity, but tells the
+	// generation of the cluster.
+	if who.Known() || l.unlisted {
+		err = t.meet(l, who)
+	} else {
 		err = t.member.Meet(to, who)
 	}
 	if err != nil {
@@ -280,19 +303,21 @@ func (t *Transport) checkAnswer(to membership.ID, answer *http.Response, proof b
 // errNoProof refuses a response that any process may have sent.
 var errNoProof = errors.New("peer: the answer does not show that it is from the member")
 
-// logOtherGeneration logs once that a member with the same cluster ID belongs to another
-// cluster since --force-new-cluster.
-func (t *Transport) logOtherGeneration(id membership.ID, url, theirs string) {
-	t.mu.Lock()
-	was, logged := t.otherGenerations[id]
-	logged = logged && was == theirs
-	if len(t.otherGenerations) < seldomKeys {
-		t.otherGenerations[id] = theirs
+// logOtherGeneration logs once that a member, or one that was, belongs to another cluster
+// since --force-new-cluster. About other IDs, which a stranger may make up, there is no
+// line.
+func (t *Transport) logOtherGeneration(id membership.ID, url string) {
+	if !t.lists(id) && !t.member.Removed(id) {
+		return
 	}
+	t.mu.Lock()
+	logged := t.otherGenerations[id]
+	t.otherGenerations[id] = true
 	t.mu.Unlock()
 	if logged {
 		return
 	}
+	url = clipped(url)
 	if t.member.Identity().Generation == "" {
 		t.log.Error(fmt.Sprintf("member %s at %s was made a cluster of its own with --force-new-cluster; "+
 			"this cluster goes on without it: remove it with DELETE /v2/members/%s", t.named(id), url, id))
@@ -315,8 +340,17 @@ func (t *Transport) refuseOwnID(w http.ResponseWriter, r *http.Request) bool {
 	}
 	if t.seldom.ok("twice") {
 		t.log.Error(fmt.Sprintf("another process runs as this member, %s, at %s: %v",
-			t.named(from), cmp.Or(r.Header.Get(headerURLs), r.RemoteAddr), identity.ErrTwoProcesses))
+			t.named(from), clipped(cmp.Or(r.Header.Get(headerURLs), r.RemoteAddr)), identity.ErrTwoProcesses))
 	}
 	http.Error(w, identity.ErrTwoProcesses.Error(), http.StatusConflict)
 	return true
+}
+
+// clipped is what a log line shows of a text that a stranger may have sent.
+func clipped(text string) string {
+	const most = 200 // bytes
+	if len(text) > most {
+		return text[:most] + "…"
+	}
+	return text
 }

@@ -264,6 +264,9 @@ func TestForgedSender(t *testing.T) {
 func TestLastMessages(t *testing.T) {
 	withMembers(t, 2, func(t *testing.T, net *network, m []*node) {
 		m[0].Send([]*raftpb.Message{app(1, 2, 5, strings.Repeat("x", 5*halfBuffer))})
+		m[0].fake.mu.Lock()
+		m[0].fake.removed[2] = true
+		m[0].fake.mu.Unlock()
 		m[0].Set([]membership.Member{memberOf(1)})
 		time.Sleep(time.Second)
 		equal(t, "messages", m[1].indexes(), []uint64{5})

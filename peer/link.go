@@ -30,8 +30,10 @@ type link struct {
 	name     atomic.Pointer[string] // as Set has it; nil for an unlisted peer
 	unlisted bool                   // not named by Set: it told its URLs itself
 	vouched  atomic.Bool            // unlisted, but a listed member knows it as a member
-	dropped  atomic.Bool            // Set does not name it any more: no further stream is opened
-	rival    rival                  // guarded by Transport.mu
+
+	confirming atomic.Bool // it is being asked for its session
+	dropped    atomic.Bool // Set does not name it any more: no further stream is opened
+	rival      rival       // guarded by Transport.mu
 
 	mu      sync.Mutex // guards the fields below
 	urls    []string

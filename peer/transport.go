@@ -56,8 +56,7 @@ type Transport struct {
 	inbound   map[membership.ID]*inbound
 	nextVouch time.Time // when the next round of questions about unlisted peers may begin
 
-	// otherGenerations are the members of another generation that were logged, with theirs.
-	otherGenerations map[membership.ID]string
+	otherGenerations map[membership.ID]bool // members of another generation that were logged
 }
 
 // New makes the transport of a member. Nothing is dialled before Run, and what is
@@ -73,7 +72,7 @@ func New(cfg Config, member Receiver) *Transport {
 		pace:             &pacer{rate: cfg.SnapshotBytesPerSecond},
 		links:            map[membership.ID]*link{},
 		inbound:          map[membership.ID]*inbound{},
-		otherGenerations: map[membership.ID]string{},
+		otherGenerations: map[membership.ID]bool{},
 	}
 	t.publish()
 	return t

@@ -51,7 +51,7 @@ func (in *inbound) seekVoucher(ctx context.Context) {
 		case <-time.After(pause):
 		}
 	}
-	if err := t.meet(in.from, in.told); err != nil {
+	if err := t.meet(in.link, in.told); err != nil {
 		if isIdentity(err) {
 			t.logRefused(in.from, strings.Join(in.link.targets(), ","), err)
 		}

@@ -57,6 +57,36 @@ func TestStrangers(t *testing.T) {
 	})
 }
 
+// A stranger cannot pose as a member that was not met yet: its identity is believed only
+// when the process at the member's peer URL has the same session.
+func TestFirstMeetingIsConfirmed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		lan := newNetwork()
+		members := []membership.Member{memberOf(1), memberOf(2)}
+		first := another(lan, 1, identified(1, 1), members)
+		time.Sleep(time.Second)
+		for range 3 {
+			answer, conn := open(t, lan, first, "2", identified(9, 1).String())
+			if answer.StatusCode != 503 || first.fake.Seen(2).Known() {
+				t.Errorf("the member is not up yet: %d and %+v, want 503 and nothing recorded", answer.StatusCode, first.fake.Seen(2))
+			}
+			_ = conn.Close()
+		}
+		second := another(lan, 2, identified(2, 1), members)
+		time.Sleep(2 * time.Second)
+		if got := first.fake.Seen(2); got.Incarnation != identified(2, 1).Incarnation {
+			t.Errorf("the real member is recorded as %+v", got)
+		}
+		second.Send([]*raftpb.Message{beat(2, 1, 7)})
+		synctest.Wait()
+		equal(t, "messages", first.indexes(), []uint64{7})
+		first.end()
+		second.end()
+		lan.cut()
+		time.Sleep(time.Minute)
+	})
+}
+
 // open opens a stream by hand.
 func open(t *testing.T, lan *network, to *node, from, told string) (*http.Response, net.Conn) {
 	t.Helper()
@@ -125,8 +155,8 @@ func TestVouching(t *testing.T) {
 				synctest.Wait()
 				equal(t, "messages of a member", m[0].indexes(), []uint64{2})
 				equal(t, "writes of a member", see(m[0].fake, &m[0].forwarded), []string{"7:x"})
-				if got := m[0].fake.Seen(7); !got.Known() {
-					t.Errorf("the member is not recorded:\n%s", m[0].lines())
+				if got := m[0].fake.Seen(7); got.Known() {
+					t.Errorf("an unlisted peer is recorded as a member: %+v", got)
 				}
 				m[0].Set(all) // the log has told
 				time.Sleep(2 * time.Second)
