@@ -42,7 +42,13 @@ func (c *clock) change(f func(t *replica.Clock, mono int64)) {
 func (c *clock) now() int64 { return c.shown.Load().Now(c.mono()) }
 
 // offset is what to add to cluster time to get wall time.
-func (c *clock) offset() int64 { return c.shown.Load().Offset(c.wall(), c.mono()) }
+func (c *clock) offset() int64 {
+	wall, mono := c.wall(), c.mono()
+	if c.shown.Load().Moved(wall, mono) {
+		c.payload() // takes the new offset
+	}
+	return c.shown.Load().Offset(wall, mono)
+}
 
 // payload returns the payload of this member's heartbeats; nil unless it leads.
 func (c *clock) payload() (payload []byte) {

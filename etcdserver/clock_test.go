@@ -253,3 +253,18 @@ func TestTimeOfAnIdleClusterIsNoted(t *testing.T) {
 		}
 	}
 }
+
+// A member without others sends no heartbeats. Its expirations follow its wall clock all
+// the same.
+func TestExpirationFollowsTheWallClockOfALoneMember(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBed(t)
+		r := b.start()
+		defer r.end()
+		before := r.WallOffset()
+		b.skew = time.Hour
+		if moved := r.WallOffset() - before; moved != int64(time.Hour) {
+			t.Errorf("after the wall clock was set forward by an hour the offset moved by %v", time.Duration(moved))
+		}
+	})
+}

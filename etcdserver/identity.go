@@ -185,7 +185,10 @@ func (s *Server) RefusedBy(id membership.ID, reason string) {
 // recordAccepted records that a member has accepted this session. After many starts this
 // shows that member that the data directory is not an older copy.
 func (s *Server) recordAccepted(id membership.ID) {
-	err := s.local.Update(func(state *localstate.State) { state.Accepted[uint64(id)] = s.identities.who.Session })
+	err := s.local.Update(func(state *localstate.State) {
+		state.Accepted[uint64(id)] = s.identities.who.Session
+		maps.DeleteFunc(state.Accepted, func(id uint64, _ string) bool { return s.Removed(membership.ID(id)) })
+	})
 	if err != nil {
 		s.log.Warn("it is not recorded that a member has accepted this one", "member", id, "error", err)
 	}

@@ -122,6 +122,9 @@ func (s *Server) Expelled(by membership.ID, who identity.Identity) {
 			others = append(others, id)
 		}
 	}
+	if len(others) == 0 {
+		others = s.joinedAt // no log yet: a member that joins knows those that it was told of
+	}
 	if !slices.Contains(others, by) {
 		return
 	}

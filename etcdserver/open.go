@@ -86,6 +86,9 @@ func (s *Server) open() error {
 	}
 	s.id, s.clusterID = md.Member, md.Cluster
 	s.hints = slices.Concat(md.Founders, md.Remotes)
+	for _, m := range md.Remotes {
+		s.joinedAt = append(s.joinedAt, m.ID)
+	}
 	if err := s.makeReplica(meta); err != nil {
 		return err
 	}

@@ -42,7 +42,8 @@ type Server struct {
 	id        membership.ID
 	clusterID membership.ID
 	started   time.Time
-	startTerm uint64 // raft term found in the data directory
+	startTerm uint64          // raft term found in the data directory
+	joinedAt  []membership.ID // the members that a joining member was told of; empty for a founding one
 
 	// The parts, each of which may be used from any goroutine.
 	store      *store.Store // the replica's tree

@@ -198,10 +198,13 @@ func (in *inbound) run(ctx context.Context, introduced string) error {
 	}
 	in.said = time.Now()
 	stream := newFrames(in)
-	for {
+	for first := true; ; first = false {
 		f, err := stream.next()
 		if err != nil {
 			return err
+		}
+		if first && in.link.trusted() {
+			in.t.member.RefusedBy(in.from, "") // the sender has accepted the answer
 		}
 		switch f.kind {
 		case kindMessage:

@@ -179,7 +179,7 @@ func (c *Clock) Payload(wall, mono int64) []byte {
 		return nil
 	}
 	now := c.Now(mono)
-	if drift := wall - now - c.offset; drift > offsetDriftMax || drift < -offsetDriftMax {
+	if c.Moved(wall, mono) {
 		c.offset = wall - now
 	}
 	payload := binary.LittleEndian.AppendUint64(make([]byte, 0, payloadBytes), uint64(now))
@@ -206,6 +206,14 @@ func (c *Clock) Note(lastTerm uint64, mono int64) (Reading, bool) {
 // its own term: until then an entry that it has not applied may extend the deadline.
 func (c *Clock) UntilExpiry(next int64, applied uint64, mono int64) (wait int64, ok bool) {
 	return next - c.Now(mono), c.leads && applied == c.term
+}
+
+// Moved reports whether the wall clock of this leader has moved against the offset, so
+// that Payload would take another one. A leader without other members sends no
+// heartbeats that would do so.
+func (c *Clock) Moved(wall, mono int64) bool {
+	drift := wall - c.Now(mono) - c.offset
+	return c.leads && (drift > offsetDriftMax || drift < -offsetDriftMax)
 }
 
 // Offset is what to add to cluster time to get the wall time at which it will be, if

@@ -54,7 +54,7 @@ func (f *fate) settle(got record, there bool) error {
 	p := f.pending
 	f.pending = nil
 	switch {
-	case f.acked == nil && !there, f.acked != nil && there && got == *f.acked:
+	case f.acked == nil && !there, f.acked != nil && there && got.same(*f.acked):
 		return nil
 	case p != nil && there && p.value != "" && got.Value == p.value:
 		f.acked = &got
@@ -131,7 +131,7 @@ func (a *auditor) history(crew []*writer) error {
 	if err != nil {
 		return fmt.Errorf("the event of index %d: %w", last.Modified, err)
 	}
-	if status != http.StatusOK || got != *last {
+	if status != http.StatusOK || !got.same(*last) {
 		return fmt.Errorf("the event of index %d is %+v (status %d), acknowledged was %+v", last.Modified, got, status, *last)
 	}
 	return nil

@@ -6,6 +6,7 @@ import "testing"
 // never made, and a value that came back.
 func TestSettle(t *testing.T) {
 	old := record{Key: "/k", Value: "old", Modified: 7}
+	timed := record{Key: "/k", Value: "old", Modified: 7, Expiration: "2026-11-30T17:00:00.5Z"}
 	moved := record{Key: "/k", Value: "old", Modified: 8}
 	young := record{Key: "/k", Value: "young", Modified: 9}
 	tests := []struct {
@@ -16,6 +17,9 @@ func TestSettle(t *testing.T) {
 		ok    bool
 	}{
 		{"kept", fate{acked: &old}, old, true, true},
+		{"expiration moved by downtime", fate{acked: &timed}, record{Key: "/k", Value: "old", Modified: 7, Expiration: "2026-11-30T17:00:03.1Z"}, true, true},
+		{"expiration moved back", fate{acked: &timed}, record{Key: "/k", Value: "old", Modified: 7, Expiration: "2026-11-30T16:59:59Z"}, true, false},
+		{"expiration lost", fate{acked: &timed}, old, true, false},
 		{"lost", fate{acked: &old}, record{}, false, false},
 		{"other index", fate{acked: &old}, moved, true, false},
 		{"other value", fate{acked: &old}, young, true, false},

@@ -21,6 +21,14 @@ type record struct {
 	Modified   uint64 `json:"modifiedIndex"`
 }
 
+// same reports whether r is what was acknowledged. Each time the server was down has
+// moved the expiration of a key with a TTL, and only forward.
+func (r record) same(acked record) bool {
+	moved := (r.Expiration == "") == (acked.Expiration == "") && r.Expiration >= acked.Expiration[:min(len(acked.Expiration), len("2006-01-02T15:04:05"))]
+	r.Expiration, acked.Expiration = "", ""
+	return moved && r == acked
+}
+
 // fate is all that may be true of a key: what was acknowledged last, or, when the
 // server died before it answered, what was asked of it then.
 type fate struct {

@@ -14,13 +14,6 @@ var memberMutants = []mutant{
 		file: "identity/identity.go",
 		old:  "	case who.Incarnation != s.Incarnation:\n",
 		new:  "	case who.Incarnation == \"-\":\n",
-		test: simulation,
-	},
-	{
-		name: "a member on an older copy of its directory is accepted",
-		file: "identity/identity.go",
-		old:  "	case who.Start < s.Start:\n",
-		new:  "	case who.Start == 0:\n",
 		test: identities,
 	},
 	{
@@ -54,15 +47,15 @@ var memberMutants = []mutant{
 	{
 		name: "a stream is taken without a look at who opens it",
 		file: "peer/handshake.go",
-		old:  "err = t.meet(from, who)",
-		new:  "err = nil",
+		old:  "		if err == nil {\n			err = t.meet(l, who)\n",
+		new:  "		if err == nil {\n			err = nil\n",
 		test: []string{"./peer", "-run", "TestRefused"},
 	},
 	{
 		name: "the member that answers a stream is not looked at",
 		file: "peer/handshake.go",
-		old:  "err = t.member.Meet(to, who)",
-		new:  "err = nil",
+		old:  "	if who.Known() || l.unlisted {\n		err = t.meet(l, who)\n",
+		new:  "	if who.Known() || l.unlisted {\n		err = nil\n",
 		test: []string{"./peer", "-run", "TestRefused"},
 	},
 	{
@@ -119,6 +112,13 @@ var memberMutants = []mutant{
 		file: "identity/identity.go",
 		old:  "	case !who.remembers(s.Session):\n",
 		new:  "	case who.Session == \"\":\n",
-		test: simulation,
+		test: identities,
+	},
+	{
+		name: "a stranger is taken for a member that was not met",
+		file: "peer/handshake.go",
+		old:  "		if l.confirmed(ctx, who.Session) {\n",
+		new:  "		if l != nil {\n",
+		test: []string{"./peer", "-run", "TestFirstMeeting"},
 	},
 }
