@@ -62,21 +62,24 @@ func (in *inbound) seekVoucher(ctx context.Context) {
 	t.log.Info("another member knows the unlisted peer as a member", "peer", in.from)
 }
 
-// vouchTurn waits for the turn of a round of questions.
+// vouchTurn waits for the turn of a round of questions, or returns false when ctx ends
+// first. A stream that has ended holds no turn.
 func (t *Transport) vouchTurn(ctx context.Context) bool {
-	t.mu.Lock()
-	now := time.Now()
-	at := t.nextVouch
-	if at.Before(now) {
-		at = now
-	}
-	t.nextVouch = at.Add(vouchPeriod)
-	t.mu.Unlock()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-time.After(at.Sub(now)):
-		return true
+	for {
+		t.mu.Lock()
+		wait := time.Until(t.nextVouch)
+		if wait <= 0 {
+			t.nextVouch = time.Now().Add(vouchPeriod)
+		}
+		t.mu.Unlock()
+		if wait <= 0 {
+			return true
+		}
+		select {
+		case <-ctx.Done():
+			return false
+		case <-time.After(wait):
+		}
 	}
 }
 
@@ -109,7 +112,7 @@ func (t *Transport) vouched(ctx context.Context, id membership.ID) bool {
 // askMember asks one listed member. One of an earlier version does not know the
 // question, but shows its list of members to everybody.
 func (t *Transport) askMember(ctx context.Context, l *link, id membership.ID) bool {
-	met := t.member.Seen(l.id).Known()
+	met := t.member.Seen(l.id).Known() && !l.anonymous() // after a downgrade it is as if never met
 	answer, err := t.ask(ctx, l, questionMember, []byte(id.String()), met)
 	var unknown *AskError
 	if met || !errors.As(err, &unknown) {
