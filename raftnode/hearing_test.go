@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -51,13 +52,13 @@ func TestLeaderSeesTheLogBeforeIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newNetwork()
 		told := map[uint64]*roles{}
-		heard := map[uint64]string{}
+		var heard [4]atomic.Pointer[string] // by member
 		var all []*running
 		for id := range uint64(3) {
 			told[id+1] = &roles{}
 			cfg := Config{ID: id + 1, OnRole: told[id+1].add}
 			cfg.Payload = func() []byte { return []byte{byte(id + 1)} }
-			cfg.OnPayload = func(term uint64, b []byte, lastTerm uint64) { heard[id+1] = fmt.Sprint(term, b, lastTerm) }
+			cfg.OnPayload = func(term uint64, b []byte, lastTerm uint64) { heard[id+1].Store(new(fmt.Sprint(term, b, lastTerm))) }
 			all = append(all, w.start(t, cfg, State{Conf: voters(1, 2, 3)}, &slowLog{}))
 		}
 		l := leader(t, all)
@@ -76,7 +77,11 @@ func TestLeaderSeesTheLogBeforeIt(t *testing.T) {
 			if r == l {
 				want = ""
 			}
-			if got := heard[r.cfg.ID]; got != want {
+			got := ""
+			if text := heard[r.cfg.ID].Load(); text != nil {
+				got = *text
+			}
+			if got != want {
 				t.Errorf("member %d heard %q, want %q: term, what was told, last term", r.cfg.ID, got, want)
 			}
 		}
