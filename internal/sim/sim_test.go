@@ -14,11 +14,11 @@ import (
 	"etcd2/internal/sim"
 )
 
-// TestSim lets clusters live through bad days, 200 seeds, or 20 with -short: a
+// TestSim lets clusters live through bad days, 300 seeds, or 20 with -short: a
 // run has one goroutine, so the race detector finds nothing in it and makes it
 // slow. SIM_SEEDS asks for more, SIM_SEED for one alone.
 func TestSim(t *testing.T) {
-	seeds := 200
+	seeds := 300
 	if testing.Short() {
 		seeds = 20
 	}
