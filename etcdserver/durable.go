@@ -36,7 +36,7 @@ func (l notedLog) Save(hard *raftpb.HardState, entries []*raftpb.Entry) error {
 	return nil
 }
 
-// Restart begins the log anew behind a checkpoint, which holds everything up to index.
+// Restart empties the log; it goes on behind a checkpoint, which holds everything up to index.
 func (l notedLog) Restart(index, term uint64) error {
 	err := l.patientLog.Restart(index, term)
 	if err == nil {

@@ -15,7 +15,7 @@ import (
 //
 // A later release that needs another kind gives it a number above these. The body then
 // begins with the release that introduced it, such as "0.2.0": the length of the text in
-// one byte, then the text. This release stops at such an entry and names the other one.
+// one byte, then the text. This release stops at such an entry and names the release it needs.
 const (
 	kindWrite   = 2 // the body is an operation as package store encodes it, without its time
 	kindBarrier = 3 // a place in the log at which the members compare their trees; no body

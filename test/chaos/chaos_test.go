@@ -46,7 +46,7 @@ const (
 )
 
 func TestClusterKeepsItsWord(t *testing.T) {
-	length, seed := fromEnv(t)
+	length, seed := proc.FaultRun(t, defaultChaos)
 	t.Logf("CHAOS=%v CHAOS_SEED=%d", length, seed)
 	w := newWorld(t, seed)
 	ctx, stop := context.WithCancel(t.Context())
@@ -154,21 +154,4 @@ func summary(ds []time.Duration) string {
 	slices.Sort(ds)
 	show := func(d time.Duration) string { return d.Round(time.Millisecond).String() }
 	return "p50 " + show(ds[len(ds)/2]) + ", max " + show(ds[len(ds)-1]) + ", " + strconv.Itoa(len(ds)) + " times"
-}
-
-func fromEnv(t *testing.T) (time.Duration, uint64) {
-	t.Helper()
-	length, seed := defaultChaos, uint64(time.Now().UnixNano()>>10&0xffffff)
-	var err error
-	if text := os.Getenv("CHAOS"); text != "" {
-		if length, err = time.ParseDuration(text); err != nil {
-			t.Fatalf("CHAOS=%q is no duration such as 5m", text)
-		}
-	}
-	if text := os.Getenv("CHAOS_SEED"); text != "" {
-		if seed, err = strconv.ParseUint(text, 10, 64); err != nil {
-			t.Fatalf("CHAOS_SEED=%q is not a number", text)
-		}
-	}
-	return length, seed
 }

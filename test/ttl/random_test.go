@@ -6,8 +6,6 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/url"
-	"os"
-	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -32,7 +30,7 @@ const (
 // are paused and killed and all members are cut off from each other.
 func TestRandomFaults(t *testing.T) {
 	t.Parallel()
-	length, seed := fromEnv(t)
+	length, seed := proc.FaultRun(t, defaultRun)
 	t.Logf("CHAOS=%v CHAOS_SEED=%d", length, seed)
 	links := network.New(t)
 	c := start(t, 3, proc.Options{Advertise: links.Gate})
@@ -188,21 +186,4 @@ func (w *writer) read(serial int) {
 	if a.Node.Expiration.Before(a.call) {
 		w.c.t.Errorf("%s shows that %s expired %v before the request", member.Name, a.Node.Key, a.call.Sub(a.Node.Expiration))
 	}
-}
-
-func fromEnv(t *testing.T) (time.Duration, uint64) {
-	t.Helper()
-	length, seed := defaultRun, uint64(time.Now().UnixNano()>>10&0xffffff)
-	var err error
-	if text := os.Getenv("CHAOS"); text != "" {
-		if length, err = time.ParseDuration(text); err != nil {
-			t.Fatalf("CHAOS=%q is no duration such as 5m", text)
-		}
-	}
-	if text := os.Getenv("CHAOS_SEED"); text != "" {
-		if seed, err = strconv.ParseUint(text, 10, 64); err != nil {
-			t.Fatalf("CHAOS_SEED=%q is not a number", text)
-		}
-	}
-	return length, seed
 }
